@@ -1,0 +1,1 @@
+//! The SQLite broker of Tidings, its embedded durable default.

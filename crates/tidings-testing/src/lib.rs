@@ -1,0 +1,1 @@
+//! Private servers and a test service for Tidings programs.

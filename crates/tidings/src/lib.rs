@@ -1,0 +1,1 @@
+//! Event-driven microservices: services, typed handlers, transactional outbox, brokers chosen by URL.

@@ -1,0 +1,59 @@
+//! Private real servers for tests, and the means to run a program under test.
+//!
+//! What lives here: starting, killing and restarting real processes on free ports with data of
+//! their own, and waiting for what they do. What does not: anything that knows the framework
+//! (`TestService` does), and any pretence of a server.
+//!
+//! A server that is not installed skips the test, which says so on standard error; with
+//! `REQUIRE_SERVERS=1`, as `cargo xtask test` sets it, the test fails instead:
+//!
+//! ```no_run
+//! # async fn test() {
+//! use tidings_testing::servers::Nats;
+//!
+//! let Some(nats) = Nats::start().await else { return };
+//! let url = nats.url();
+//! # }
+//! ```
+//!
+//! Everything here panics when it fails: its callers are tests. Whatever a test process started
+//! ends with it, however it ends, and its data goes too.
+
+mod find;
+mod nats;
+mod ports;
+mod postgres;
+mod process;
+mod scratch;
+mod shared;
+mod tls;
+mod wait;
+
+pub use find::find;
+pub use nats::{Nats, NatsBuilder};
+pub use ports::free_port;
+pub use postgres::Postgres;
+pub use process::Process;
+pub use scratch::folder;
+pub use shared::Shared;
+pub use wait::{Probe, eventually};
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+/// The program `name`, or `None` after saying that the test is skipped.
+///
+/// `package` tells what to install. With `REQUIRE_SERVERS=1` an absent program fails the test.
+#[expect(clippy::panic, reason = "a test without its server fails when servers are required")]
+pub fn require(name: &str, package: &str) -> Option<PathBuf> {
+    let found = find(name);
+    if found.is_none() {
+        let reason = format!("{name} is not installed (install {package}, or run `cargo xtask test`)");
+        if std::env::var_os("REQUIRE_SERVERS").is_some_and(|value| value == "1") {
+            panic!("{reason}");
+        }
+        // Straight to the stream: what goes through `eprintln!` is kept from who reads a passing test.
+        let _ = writeln!(std::io::stderr(), "skipped: {reason}");
+    }
+    found
+}

@@ -1,0 +1,223 @@
+//! A private nats-server, with or without JetStream.
+
+use super::tls::Certificates;
+use super::{Process, eventually, free_port, require, scratch};
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+const READY: Duration = Duration::from_secs(20);
+
+/// A running nats-server of this test's own.
+#[derive(Debug)]
+pub struct Nats {
+    process: Process,
+    folder: PathBuf,
+    port: u16,
+    credentials: String,
+    certificates: Option<Certificates>,
+}
+
+/// What a [`Nats`] is to have beyond the bare server.
+#[derive(Debug, Default)]
+pub struct NatsBuilder {
+    jetstream: bool,
+    /// What stands before the `@` of its URL.
+    credentials: String,
+    tls: bool,
+    config: String,
+}
+
+impl NatsBuilder {
+    /// JetStream, stored in files.
+    #[must_use]
+    pub fn jetstream(mut self) -> Self {
+        self.jetstream = true;
+        self
+    }
+
+    /// Lets in only this user.
+    #[must_use]
+    pub fn user(mut self, user: &str, password: &str) -> Self {
+        self.credentials = format!("{user}:{password}@");
+        self.config(&format!("authorization {{ user: \"{user}\", password: \"{password}\" }}"))
+    }
+
+    /// Lets in only who shows this token.
+    #[must_use]
+    pub fn token(mut self, token: &str) -> Self {
+        self.credentials = format!("{token}@");
+        self.config(&format!("authorization {{ token: \"{token}\" }}"))
+    }
+
+    /// Requires TLS, with a certificate for `localhost` and `127.0.0.1` from [`Nats::ca`].
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
+    /// Adds lines to the server's configuration file.
+    #[must_use]
+    pub fn config(mut self, lines: &str) -> Self {
+        self.config.push_str(lines);
+        self.config.push('\n');
+        self
+    }
+
+    /// Starts it and waits until it answers; `None` where nats-server is not installed.
+    ///
+    /// # Panics
+    /// When it does not answer within 20 s.
+    pub async fn start(self) -> Option<Nats> {
+        let program = require("nats-server", "nats-server")?;
+        let folder = scratch::folder("nats");
+        let certificates = self.tls.then(|| Certificates::write(&folder));
+        let port = free_port();
+        let config = folder.join("nats.conf");
+        write(&config, &self.lines(&folder, port, certificates.as_ref()));
+        let mut command = Command::new(program);
+        command.arg("--config").arg(&config);
+        let process = Process::start("nats-server", command);
+        let mut nats = Nats { process, folder, port, credentials: self.credentials, certificates };
+        nats.ready().await;
+        Some(nats)
+    }
+
+    fn lines(&self, folder: &Path, port: u16, certificates: Option<&Certificates>) -> String {
+        let mut lines = format!("listen: \"127.0.0.1:{port}\"\n{}", self.config);
+        if self.jetstream {
+            lines += &format!("jetstream {{ store_dir: {:?} }}\n", folder.join("store"));
+        }
+        if let Some(tls) = certificates {
+            lines += &format!("tls {{ cert_file: {:?}, key_file: {:?} }}\n", tls.certificate, tls.key);
+        }
+        lines
+    }
+}
+
+impl Nats {
+    /// A bare server: NATS core, open to all on this machine.
+    ///
+    /// `None` where nats-server is not installed; the test is then skipped.
+    pub async fn start() -> Option<Self> {
+        Self::builder().start().await
+    }
+
+    /// A server with JetStream, open to all on this machine.
+    pub async fn with_jetstream() -> Option<Self> {
+        Self::builder().jetstream().start().await
+    }
+
+    /// For a server with a user, a token, TLS or settings of its own.
+    #[must_use]
+    pub fn builder() -> NatsBuilder {
+        NatsBuilder::default()
+    }
+
+    /// `nats://127.0.0.1:PORT`, with the user and password or the token that it asks for.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("nats://{}{}", self.credentials, self.address())
+    }
+
+    /// [`url`](Self::url) under the scheme of the durable broker.
+    #[must_use]
+    pub fn jetstream_url(&self) -> String {
+        format!("jetstream://{}{}", self.credentials, self.address())
+    }
+
+    /// `127.0.0.1:PORT`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The PEM file of the authority that signed its certificate, when it was started with TLS.
+    #[must_use]
+    pub fn ca(&self) -> Option<&Path> {
+        self.certificates.as_ref().map(|tls| tls.authority.as_path())
+    }
+
+    /// Ends it at once (SIGKILL). Its port and its data stay.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Ends it in order (SIGTERM). Its port and its data stay.
+    pub async fn stop(&mut self) {
+        self.process.terminate();
+        self.process.exit(READY).await;
+    }
+
+    /// Starts it again on the same port and data, and waits until it answers.
+    ///
+    /// # Panics
+    /// When it still runs, or does not answer within 20 s.
+    pub async fn restart(&mut self) {
+        self.process.restart();
+        self.ready().await;
+    }
+
+    /// The server greets each connection; it listens only when JetStream is there too.
+    async fn ready(&mut self) {
+        let (process, port) = (&mut self.process, self.port);
+        eventually(READY, async || {
+            assert!(process.is_running(), "nats-server ended at its start");
+            greeting(port).is_some_and(|line| line.starts_with("INFO "))
+        })
+        .await;
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        self.process.kill();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn greeting(port: u16) -> Option<String> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).ok()?;
+    Some(line)
+}
+
+#[expect(clippy::expect_used, reason = "without its configuration there is no server")]
+fn write(path: &Path, text: &str) {
+    fs::write(path, text).expect("a file in the temporary folder");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_killed_server_comes_back_on_its_port_with_its_store() {
+        let Some(mut nats) = Nats::with_jetstream().await else { return };
+        let (url, store) = (nats.jetstream_url(), nats.folder.join("store"));
+        assert!(greeting(nats.port).unwrap().contains("\"jetstream\":true"));
+        nats.kill();
+        assert!(greeting(nats.port).is_none());
+        nats.restart().await;
+        assert_eq!(nats.jetstream_url(), url);
+        nats.stop().await;
+        assert!(greeting(nats.port).is_none() && store.exists());
+        drop(nats);
+        assert!(!store.exists());
+    }
+
+    #[tokio::test]
+    async fn its_url_carries_what_it_asks_for() {
+        let Some(nats) = Nats::builder().user("ann", "secret").tls().start().await else { return };
+        assert!(nats.url().starts_with("nats://ann:secret@127.0.0.1:"));
+        let greeting = greeting(nats.port).unwrap();
+        assert!(greeting.contains("\"auth_required\":true") && greeting.contains("\"tls_required\":true"), "{greeting}");
+        assert!(nats.ca().unwrap().exists());
+    }
+}

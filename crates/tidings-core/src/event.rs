@@ -1,0 +1,49 @@
+//! The typed fact that applications publish and handle.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use crate::Headers;
+
+/// Any error, boxed.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A typed fact with a topic, usually made by `#[derive(Event)]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an event",
+    label = "not an event",
+    note = "add `#[derive(Event, Serialize, Deserialize)]` and `#[event(topic = \"…\")]` to `{Self}`"
+)]
+pub trait Event: Sized + Send + 'static {
+    /// The topic it is published on.
+    const TOPIC: &'static str;
+    /// The CloudEvents type.
+    const TYPE: &'static str = Self::TOPIC;
+    /// The media type that [`Event::encode`] makes.
+    const CONTENT_TYPE: &'static str;
+
+    /// The ordering key: events with one key are handled one at a time, in the order of their publishing.
+    fn key(&self) -> Option<Cow<'_, str>>;
+
+    /// Headers that go with it on every wire.
+    ///
+    /// # Errors
+    /// When a value cannot be a header's.
+    fn headers(&self, to: &mut Headers) -> Result<(), BoxError> {
+        let _ = to;
+        Ok(())
+    }
+
+    /// The body.
+    ///
+    /// # Errors
+    /// When the event cannot be written in its own format.
+    fn encode(&self) -> Result<Bytes, BoxError>;
+
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// When the body is not such an event; the error says where, and quotes no value of the body.
+    fn decode(content_type: Option<&str>, body: &Bytes) -> Result<Self, BoxError>;
+}

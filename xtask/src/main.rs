@@ -1,2 +1,63 @@
-//! xtask
-fn main() {}
+//! The project's own tool: `cargo xtask test | ci | bench`.
+//!
+//! What lives here: finding and installing what the tests need, and the order of the checks. What
+//! does not: starting servers (each test starts its own, through `tidings-testing`) and anything
+//! that a plain `cargo` command does alone.
+
+#![allow(clippy::print_stdout, reason = "a command-line tool")]
+
+mod ci;
+mod deny;
+#[path = "../../crates/tidings-testing/src/servers/find.rs"]
+mod find;
+mod needs;
+mod run;
+mod suite;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Runs the project's tests, checks and benchmarks.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Runs all tests against real servers, and installs those that are missing.
+    ///
+    /// Each test starts private instances of nats-server and PostgreSQL on free ports with
+    /// temporary data, and ends them. What is missing is installed with apt-get on Debian and
+    /// Ubuntu; elsewhere you are told what to install.
+    Test {
+        /// Handed to `cargo test`, such as `-p tidings-nats` in place of the whole workspace, or a test's name.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Runs what a change must pass: format, lints, documentation, dependencies, tests.
+    Ci,
+    /// Runs the benchmarks against real servers.
+    Bench {
+        /// Handed to the benchmarks.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Test { arguments } => suite::test(&arguments),
+        Task::Ci => ci::run_all(),
+        Task::Bench { arguments } => suite::bench(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -7,8 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where the program `name` is installed, if it is.
+///
+/// A variable of its name (`NATS_SERVER` for `nats-server`) says which one to take.
 #[must_use]
-pub fn find(name: &str) -> Option<PathBuf> {
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
+    if let Some(chosen) = env::var_os(name.replace('-', "_").to_uppercase()) {
+        return Some(PathBuf::from(chosen)).filter(|file| is_program(file));
+    }
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain(["/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/opt/homebrew/bin"].map(PathBuf::from))

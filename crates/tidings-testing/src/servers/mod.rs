@@ -29,7 +29,6 @@ mod shared;
 mod tls;
 mod wait;
 
-pub use find::find;
 pub use nats::{Nats, NatsBuilder};
 pub use ports::free_port;
 pub use postgres::Postgres;
@@ -38,6 +37,7 @@ pub use scratch::folder;
 pub use shared::Shared;
 pub use wait::{Probe, eventually};
 
+use find::find;
 use std::io::Write as _;
 use std::path::PathBuf;
 

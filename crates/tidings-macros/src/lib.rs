@@ -1,1 +1,28 @@
-//! derive(Event) for Tidings.
+//! `#[derive(Event)]` for Tidings; use it through the crate `tidings`.
+
+use proc_macro::TokenStream;
+
+mod attributes;
+mod expand;
+
+/// Makes a struct or enum an event.
+///
+/// ```ignore
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(topic = "user.created", key = "id")]
+/// struct UserCreated { id: UserId, name: String }
+/// ```
+///
+/// | in `#[event(…)]` | meaning | default |
+/// | --- | --- | --- |
+/// | `topic = "user.created"` | where it is published | required |
+/// | `type = "com.example.user"` | the CloudEvents type | the topic |
+/// | `key = "id"` | the field whose text is the ordering key; an `Option` that is `None` is no key | none |
+/// | `codec = "json"` or `"protobuf"` | how the body is written; protobuf asks for `prost::Message` | `json` |
+/// | `proto = pb::User` | a prost message that it is read from too, by `TryFrom<pb::User>` | none |
+/// | `header(id = "id")` | a header of that name with the field's text, on every wire; may repeat | none |
+#[proc_macro_derive(Event, attributes(event))]
+pub fn derive_event(input: TokenStream) -> TokenStream {
+    let input = syn::parse_macro_input!(input as syn::DeriveInput);
+    expand::event(&input).unwrap_or_else(|error| error.to_compile_error()).into()
+}

@@ -1,1 +1,30 @@
-//! Event-driven microservices: services, typed handlers, transactional outbox, brokers chosen by URL.
+//! Event-driven microservices: a service says what happened, whoever cares subscribes, the announcement is never lost.
+
+#[doc(hidden)]
+pub mod __private;
+mod admin;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub mod database;
+mod delivery;
+mod error;
+pub mod handlers;
+mod metrics;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub mod outbox;
+mod publisher;
+mod readiness;
+#[cfg(feature = "grpc")]
+mod rpc;
+mod schemes;
+pub mod service;
+pub mod settings;
+mod telemetry;
+
+pub use error::{Error, Result};
+pub use handlers::{Failure, Meta, Order, Reject, Retry};
+pub use publisher::Publisher;
+pub use tidings_core::{
+    BoxError, Event, GroupName, Headers, Key, Message, MessageId, PublishError, Source, Start, Text, Topic, TopicPattern,
+    TraceContext,
+};
+pub use tidings_macros::Event;

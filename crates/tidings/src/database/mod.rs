@@ -1,0 +1,1 @@
+//! Opening the service's database and migrating it.

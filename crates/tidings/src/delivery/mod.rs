@@ -1,0 +1,1 @@
+//! The delivery loop: from a broker's deliveries to settled outcomes.

@@ -1,0 +1,111 @@
+//! What differs from the default for one subscription.
+
+use std::time::Duration;
+
+use tidings_core::{GroupName, InvalidName, Members, Start};
+
+/// What a subscription does; each is set where its handler is registered, and has a default.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Who shares it; by default the service's name.
+    pub(crate) group: Option<Result<GroupName, InvalidName>>,
+    /// Shared by the group, unless [`Members::Each`].
+    pub(crate) members: Option<Members>,
+    /// Where a new group begins; by default the earliest that the engine can.
+    pub(crate) start: Option<Start>,
+    /// When a failed attempt is repeated.
+    pub(crate) retry: Option<Retry>,
+    /// Whether messages of one key keep their order.
+    pub(crate) order: Option<Order>,
+    /// The most handlers that run at once; by default the service's setting.
+    pub(crate) concurrency: Option<usize>,
+    /// How long one attempt may take; by default the service's setting.
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl Options {
+    /// These, and for what they do not say `others`.
+    pub(crate) fn or(self, others: &Self) -> Self {
+        Self {
+            group: self.group.or_else(|| others.group.clone()),
+            members: self.members.or(others.members),
+            start: self.start.or(others.start),
+            retry: self.retry.or(others.retry),
+            order: self.order.or(others.order),
+            concurrency: self.concurrency.or(others.concurrency),
+            timeout: self.timeout.or(others.timeout),
+        }
+    }
+}
+
+/// Whether messages of one key keep their order in a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Order {
+    /// One at a time a key, in the order of their publishing, as far as the broker reaches; also through retries.
+    #[default]
+    Key,
+    /// As they come, all at once.
+    None,
+    /// One at a time a key, in order, across all instances of the group; refused at start where the broker cannot.
+    Group,
+}
+
+/// When a failed attempt is repeated, and when it is given up.
+///
+/// Waits grow by a factor up to a longest one, and each is drawn at random between nothing and that (full jitter). Every policy
+/// ends: by a number of attempts, or by a time. The default is 5 attempts, 100 ms growing threefold up to 30 s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    pub(crate) first: Duration,
+    pub(crate) factor: u32,
+    pub(crate) longest: Duration,
+    pub(crate) limit: Limit,
+}
+
+/// What ends a retry policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// So many attempts, the first included.
+    Attempts(u32),
+    /// So long since the message's own time.
+    Age(Duration),
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { first: Duration::from_millis(100), factor: 3, longest: Duration::from_secs(30), limit: Limit::Attempts(5) }
+    }
+}
+
+impl Retry {
+    /// One attempt; a failure is a dead letter.
+    #[must_use]
+    pub fn never() -> Self {
+        Self { limit: Limit::Attempts(1), ..Self::default() }
+    }
+
+    /// Waits that begin with `first` and double up to `longest`; 5 attempts unless said otherwise.
+    #[must_use]
+    pub fn exponential(first: Duration, longest: Duration) -> Self {
+        Self { first, factor: 2, longest: longest.max(first), limit: Limit::Attempts(5) }
+    }
+
+    /// How much each wait is longer than the one before it, at least 1.
+    #[must_use]
+    pub fn factor(self, factor: u32) -> Self {
+        Self { factor: factor.max(1), ..self }
+    }
+
+    /// So many attempts in all, at least 1.
+    #[must_use]
+    pub fn attempts(self, attempts: u32) -> Self {
+        Self { limit: Limit::Attempts(attempts.max(1)), ..self }
+    }
+
+    /// As many attempts as fit in `time` since the message's own time, which no restart forgets.
+    #[must_use]
+    pub fn for_at_most(self, time: Duration) -> Self {
+        Self { limit: Limit::Age(time), ..self }
+    }
+}

@@ -1,0 +1,77 @@
+//! Publishing straight to the broker, without an outbox.
+
+use std::{sync::Arc, time::SystemTime};
+
+use tidings_core::{Broker, Event, Headers, Key, Message, PublishError, Source, Text, Topic, TraceContext};
+
+/// Publishes events straight to the broker; clones are cheap.
+///
+/// What is published here is not part of any transaction: an event that tells of a row belongs into the outbox.
+#[derive(Clone)]
+pub struct Publisher {
+    broker: Arc<dyn Broker>,
+    source: Source,
+    trace: Option<TraceContext>,
+}
+
+impl Publisher {
+    /// Publishes to `broker` in the name of `source`.
+    #[must_use]
+    pub fn new(broker: Arc<dyn Broker>, source: Source) -> Self {
+        Self { broker, source, trace: None }
+    }
+
+    /// The same, within a trace.
+    #[must_use]
+    pub fn in_trace(&self, trace: Option<TraceContext>) -> Self {
+        Self { trace, ..self.clone() }
+    }
+
+    /// Publishes one event; returns when the broker has taken responsibility for it.
+    ///
+    /// # Errors
+    /// When the event cannot be encoded or the broker does not take it; it says whether trying again may help.
+    ///
+    /// # Cancel safety
+    /// A dropped future may or may not have published.
+    pub fn publish<E: Event>(&self, event: &E) -> impl Future<Output = Result<(), PublishError>> + Send + use<E> {
+        // Made before the first await, or every event would have to be `Sync`.
+        let message = message_of(event, &self.source, self.trace.as_ref());
+        let broker = Arc::clone(&self.broker);
+        async move { Ok(broker.publish(std::slice::from_ref(&message?)).await?) }
+    }
+
+    /// Publishes a message as it is.
+    ///
+    /// # Errors
+    /// When the broker does not take it.
+    ///
+    /// # Cancel safety
+    /// A dropped future may or may not have published.
+    pub async fn publish_message(&self, message: &Message) -> Result<(), PublishError> {
+        Ok(self.broker.publish(std::slice::from_ref(message)).await?)
+    }
+}
+
+impl std::fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Publisher").field("broker", &self.broker.name()).field("source", &self.source).finish()
+    }
+}
+
+/// The message of an event that happens now; without a trace of its own it begins one.
+pub(crate) fn message_of<E: Event>(event: &E, source: &Source, trace: Option<&TraceContext>) -> Result<Message, PublishError> {
+    let encode = |source| PublishError::Encode { topic: E::TOPIC, source };
+    let mut headers = Headers::new();
+    event.headers(&mut headers).map_err(encode)?;
+    let body = event.encode().map_err(encode)?;
+    let key = event.key().map(|key| Key::new(&key)).transpose()?;
+    let message = Message::builder(Topic::from_static(E::TOPIC)?, source.clone(), body)
+        .event_type(Text::from_static(E::TYPE))
+        .content_type(Text::from_static(E::CONTENT_TYPE))
+        .time(SystemTime::now())
+        .key(key)
+        .trace(trace.map_or_else(TraceContext::start, TraceContext::child))
+        .headers(headers);
+    Ok(message.build())
+}

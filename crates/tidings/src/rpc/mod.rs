@@ -1,0 +1,1 @@
+//! gRPC servers, with health and reflection.

@@ -1,0 +1,1 @@
+//! A service: a named, versioned program with its lifecycle.

@@ -1,1 +1,12 @@
-//! email
+//! The email-service of Tidings: it mails a welcome to every user that is created, once.
+
+mod event;
+mod in_hand;
+mod key;
+mod mailer;
+mod templates;
+
+pub use event::{InvalidUser, ProtoUser, UserCreated};
+pub use key::MailKey;
+pub use mailer::{InvalidAddress, Limits, Mail, MailUrlError, Mailer, SendError, Sent};
+pub use templates::{Content, TemplateError, Templates};

@@ -1,1 +1,6 @@
-//! users
+//! The user-service: stores users, gives tokens, announces `user.created`.
+
+pub mod domain;
+pub mod password;
+pub mod proto;
+pub mod token;

@@ -1,14 +1,15 @@
 //! The headers of a message: names may repeat, order is kept.
 
+use std::sync::Arc;
+
 use crate::{InvalidName, Text};
 
 /// Headers of a message, in order; names may repeat and are told apart by case.
 ///
-/// No headers cost nothing: the list is absent, not empty. The name of an extension attribute of CloudEvents that has no
+/// No headers cost nothing: the list is absent, not empty. A clone shares the list until one of the two changes. The name of an extension attribute of CloudEvents that has no
 /// field of its own begins with `ce-`, on every wire.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(clippy::box_collection, reason = "one word in a message that is moved often, and mostly absent")]
-pub struct Headers(Option<Box<Vec<(Text, Text)>>>);
+pub struct Headers(Option<Arc<Vec<(Text, Text)>>>);
 
 impl Headers {
     /// The longest name, in bytes.
@@ -36,7 +37,7 @@ impl Headers {
             // The value is left out: it may be a secret.
             return Err(InvalidName::new("value of header", &name, "at most 8 KiB without control characters"));
         }
-        self.0.get_or_insert_default().push((name, value));
+        Arc::make_mut(self.0.get_or_insert_default()).push((name, value));
         Ok(())
     }
 
@@ -53,6 +54,7 @@ impl Headers {
     /// Takes all of that name away.
     pub fn remove(&mut self, name: &str) {
         if let Some(all) = &mut self.0 {
+            let all = Arc::make_mut(all);
             all.retain(|(other, _)| other != name);
             if all.is_empty() {
                 self.0 = None;

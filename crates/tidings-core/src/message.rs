@@ -116,6 +116,12 @@ impl Message {
         self.dedup.clone().unwrap_or_else(|| self.id.with_str(|id| dedup_of(&[&self.source.as_str(), &id]).into()))
     }
 
+    /// What was set to be compared instead of source and id; [`Message::dedup_id`] answers whichever counts.
+    #[must_use]
+    pub fn own_dedup_id(&self) -> Option<&Text> {
+        self.dedup.as_ref()
+    }
+
     /// The bytes it takes on a wire, about: body, headers and attributes.
     #[must_use]
     pub fn size(&self) -> usize {

@@ -88,6 +88,14 @@ impl<'a> Query<'a> {
         Ok(self.parsed::<Time>(name, &Time::allowed())?.map(|Time(time)| time))
     }
 
+    /// A setting that is an amount of memory or disk in bytes: a number, or one with `KiB`, `MiB` or `GiB`.
+    ///
+    /// # Errors
+    /// When it is no such amount, or is given twice.
+    pub fn size(&mut self, name: &'static str) -> Result<Option<u64>, BrokerError> {
+        Ok(self.parsed::<Size>(name, &InvalidSize.to_string())?.map(|Size(bytes)| bytes))
+    }
+
     /// Refuses what nobody took.
     ///
     /// # Errors
@@ -146,6 +154,45 @@ impl fmt::Display for Time {
     }
 }
 
+/// An amount of bytes as settings write it: `512`, `64KiB`, `16MiB`, `1GiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+/// A text that is no [`Size`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a number of bytes, or one with a unit: 512, 64KiB, 16MiB, 1GiB")]
+pub struct InvalidSize;
+
+impl FromStr for Size {
+    type Err = InvalidSize;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSize> {
+        let unit = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(unit);
+        let number: u64 = number.parse().map_err(|_| InvalidSize)?;
+        let bytes: u64 = match unit {
+            "" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return Err(InvalidSize),
+        };
+        number.checked_mul(bytes).map(Self).ok_or(InvalidSize)
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")]
+            .into_iter()
+            .find(|(unit, _)| self.0 > 0 && self.0.is_multiple_of(*unit))
+        {
+            Some((unit, name)) => write!(f, "{}{name}", self.0 / unit),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +224,16 @@ mod tests {
         }
         for bad in ["", "5", "s", "-5s", "5 s", "99999999999999999999s", "18446744073709551615d"] {
             assert!(bad.parse::<Time>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_size_prints_as_it_is_written() {
+        for text in ["0", "512", "1KiB", "64MiB", "1GiB"] {
+            assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
+        }
+        for bad in ["", "MiB", "1 MiB", "1MB", "-1", "18446744073709551615GiB"] {
+            assert!(bad.parse::<Size>().is_err(), "{bad}");
         }
     }
 

@@ -19,6 +19,7 @@ mod schemes;
 pub mod service;
 pub mod settings;
 mod telemetry;
+mod trace;
 
 pub use error::{Error, Result};
 pub use handlers::{Failure, Meta, Order, Reject, Retry};

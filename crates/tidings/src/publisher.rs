@@ -59,9 +59,11 @@ impl std::fmt::Debug for Publisher {
     }
 }
 
-/// The message of an event that happens now; without a trace of its own it begins one.
+/// The message of an event that happens now. Outside of every trace it begins one.
 pub(crate) fn message_of<E: Event>(event: &E, source: &Source, trace: Option<&TraceContext>) -> Result<Message, PublishError> {
     let encode = |source| PublishError::Encode { topic: E::TOPIC, source };
+    let current = trace.is_none().then(crate::trace::current).flatten();
+    let trace = trace.or(current.as_ref());
     let mut headers = Headers::new();
     event.headers(&mut headers).map_err(encode)?;
     let body = event.encode().map_err(encode)?;

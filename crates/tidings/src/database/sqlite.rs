@@ -1,0 +1,86 @@
+//! SQLite, as a service's database: one file, safe against crashes.
+
+use std::{path::PathBuf, time::Duration};
+
+use sqlx::{
+    Sqlite, SqlitePool, Transaction,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use tidings_core::url::{Url, redacted};
+
+use super::{DatabaseError, DatabaseOptions};
+
+/// How long a writer waits for another one's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) async fn open(url: &Url, options: &DatabaseOptions) -> Result<SqlitePool, DatabaseError> {
+    let path = path_of(url)?;
+    let Some(path) = path else {
+        // Every connection would have a database of its own.
+        let connect = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
+        return Ok(SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(connect)
+            .await?);
+    };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(|source| DatabaseError::File { path: path.clone(), source })?;
+    }
+    // SQLite's own answer to a folder or a file that cannot be read names neither the file nor the reason.
+    std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .map_err(|source| DatabaseError::File { path: path.clone(), source })?;
+    let connect = SqliteConnectOptions::new()
+        .filename(&path)
+        .journal_mode(SqliteJournalMode::Wal)
+        // With NORMAL a loss of power takes the last transactions with it.
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT)
+        .foreign_keys(true);
+    let pool =
+        SqlitePoolOptions::new().max_connections(options.connections).acquire_timeout(options.acquire).connect_lazy_with(connect);
+    match sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&pool).await {
+        Ok(_) => Ok(pool),
+        Err(source) if is_corrupt(&source) => Err(DatabaseError::Corrupt { path, source }),
+        Err(source) => Err(DatabaseError::Unavailable { place: redacted(url), source }),
+    }
+}
+
+/// Begins a transaction that writes.
+///
+/// A transaction that begins with reading fails at its first write, in spite of every timeout, when another one has written
+/// since; this one waits for its turn at the beginning instead.
+///
+/// # Errors
+/// When no connection is free, or another writer takes longer than 5 s.
+pub async fn begin_immediate(pool: &SqlitePool) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+    pool.begin_with("BEGIN IMMEDIATE").await
+}
+
+/// The file; `None` for a database in memory.
+fn path_of(url: &Url) -> Result<Option<PathBuf>, DatabaseError> {
+    let fail = |reason: &str| Err(DatabaseError::Url { url: redacted(url), reason: reason.to_owned() });
+    if url.query().is_some() {
+        return fail("`sqlite:` takes no settings");
+    }
+    if url.host_str().is_some_and(|host| !host.is_empty()) {
+        return fail("a file has no host: sqlite:relative/path or sqlite:///absolute/path");
+    }
+    let Ok(path) = percent_encoding::percent_decode_str(url.path()).decode_utf8() else { return fail("the path is not UTF-8") };
+    match &*path {
+        "" | "/" => fail("a file is missing: sqlite:data/users.db"),
+        ":memory:" => Ok(None),
+        path => Ok(Some(path.into())),
+    }
+}
+
+/// `SQLITE_CORRUPT` and `SQLITE_NOTADB`, <https://www.sqlite.org/rescode.html>.
+fn is_corrupt(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    // Extended codes carry the primary one in their low byte.
+    code.and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| matches!(code & 0xff, 11 | 26))
+}

@@ -1,0 +1,80 @@
+use super::*;
+
+const ONE: Migrations = Migrations {
+    component: "things",
+    sqlite: &["CREATE TABLE things (id INTEGER PRIMARY KEY)"],
+    postgres: &["CREATE TABLE things (id bigint PRIMARY KEY)"],
+};
+
+async fn sqlite(folder: &tempfile::TempDir) -> Database {
+    let url = format!("sqlite:{}", folder.path().join("new/test.db").display());
+    Database::open(&url, &DatabaseOptions::default(), |_| ()).await.unwrap()
+}
+
+#[tokio::test]
+async fn steps_are_taken_once_however_many_start_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let databases = [sqlite(&folder).await, sqlite(&folder).await, sqlite(&folder).await];
+    let all = databases.each_ref().map(|database| database.migrate(&ONE));
+    for taken in futures_util::future::join_all(all).await {
+        taken.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_failed_step_leaves_nothing_behind() {
+    const BROKEN: Migrations = Migrations { sqlite: &[ONE.sqlite[0], "CREATE TABLE oops ("], ..ONE };
+    let folder = tempfile::tempdir().unwrap();
+    let database = sqlite(&folder).await;
+    assert!(matches!(database.migrate(&BROKEN).await, Err(DatabaseError::Step { step: 2, .. })));
+    database.migrate(&ONE).await.unwrap();
+}
+
+#[tokio::test]
+async fn tables_of_a_newer_or_another_version_are_refused() {
+    const TWO: Migrations = Migrations { sqlite: &[ONE.sqlite[0], "CREATE TABLE more (id INTEGER)"], ..ONE };
+    const OTHER: Migrations = Migrations { sqlite: &["CREATE TABLE other (id INTEGER)", TWO.sqlite[1]], ..ONE };
+    let folder = tempfile::tempdir().unwrap();
+    let database = sqlite(&folder).await;
+    database.migrate(&TWO).await.unwrap();
+    let error = database.migrate(&ONE).await.unwrap_err().to_string();
+    assert!(error.contains("`things`") && error.contains("newer version"), "{error}");
+    assert!(matches!(database.migrate(&OTHER).await, Err(DatabaseError::Changed { step: 1, .. })));
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_named_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bad.db");
+    std::fs::write(&path, vec![7; 8192]).unwrap();
+    let error = Database::open(&format!("sqlite:{}", path.display()), &DatabaseOptions::default(), |_| ()).await.unwrap_err();
+    assert!(matches!(error, DatabaseError::Corrupt { .. }), "{error:?}");
+    assert!(error.to_string().contains("bad.db"), "{error}");
+}
+
+#[tokio::test]
+async fn a_bad_url_says_what_is_allowed_and_shows_no_password() {
+    for (url, says) in [
+        ("mysql://root:hunter2@h/x", "no database `mysql:`"),
+        ("sqlite:", "a file is missing"),
+        ("sqlite://host/x", "no host"),
+        ("sqlite:x?mode=ro", "no settings"),
+        ("nonsense hunter2", "sqlite:PATH"),
+    ] {
+        let error = Database::open(url, &DatabaseOptions::default(), |_| ()).await.unwrap_err().to_string();
+        assert!(error.contains(says) && !error.contains("hunter2"), "{url}: {error}");
+    }
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn an_absent_server_is_waited_for_and_then_named() {
+    let options = DatabaseOptions { wait: std::time::Duration::from_millis(400), ..Default::default() };
+    let waits = std::sync::atomic::AtomicU32::new(0);
+    let on_wait = |_: &DatabaseError| {
+        waits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    };
+    let error = Database::open("postgres://me:hunter2@127.0.0.1:1/x", &options, on_wait).await.unwrap_err();
+    assert!(waits.into_inner() >= 1);
+    assert!(error.to_string().contains("127.0.0.1:1") && !error.to_string().contains("hunter2"), "{error}");
+}

@@ -49,7 +49,7 @@ pub struct ProtoUser {
 }
 
 /// A field that no mail can be sent with. It does not quote the field's value.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the user has no {expected}")]
 pub struct InvalidUser {
     expected: &'static str,
@@ -59,12 +59,7 @@ impl TryFrom<ProtoUser> for UserCreated {
     type Error = InvalidUser;
 
     fn try_from(user: ProtoUser) -> Result<Self, InvalidUser> {
-        Ok(Self {
-            id: id(user.id)?,
-            name: one_line(&user.name),
-            company: one_line(&user.company),
-            email: email(user.email)?,
-        })
+        Ok(Self { id: id(user.id)?, name: one_line(&user.name), company: one_line(&user.company), email: email(user.email)? })
     }
 }
 

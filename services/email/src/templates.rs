@@ -83,14 +83,14 @@ impl Templates {
             false => AutoEscape::None,
         });
         for (name, text) in BUILT_IN {
-            environment.add_template(name, text).map_err(broken)?;
+            environment.add_template(name, text).map_err(|error| broken(&error))?;
         }
         if let Some(folder) = folder {
             replace_from(folder, &mut environment)?;
         }
         let templates = Self { environment };
         for user in samples() {
-            templates.render(&user).map_err(broken)?;
+            templates.render(&user).map_err(|error| broken(&error))?;
         }
         Ok(templates)
     }
@@ -125,16 +125,8 @@ impl Templates {
 
 /// One user with everything, one with no more than an event must have.
 fn samples() -> [UserCreated; 2] {
-    let least = UserCreated {
-        id: "1".to_owned(),
-        email: "ada@example.com".to_owned(),
-        ..UserCreated::default()
-    };
-    let full = UserCreated {
-        name: "Ada Lovelace".to_owned(),
-        company: "Analytical Engines".to_owned(),
-        ..least.clone()
-    };
+    let least = UserCreated { id: "1".to_owned(), email: "ada@example.com".to_owned(), ..UserCreated::default() };
+    let full = UserCreated { name: "Ada Lovelace".to_owned(), company: "Analytical Engines".to_owned(), ..least.clone() };
     [full, least]
 }
 
@@ -154,7 +146,7 @@ fn replace_from(folder: &Path, environment: &mut Environment<'static>) -> Result
         }
         let text = fs::read_to_string(&path).map_err(unreadable(&path))?;
         replaced |= BUILT_IN.iter().any(|(built_in, _)| *built_in == name);
-        environment.add_template_owned(name.to_owned(), text).map_err(broken)?;
+        environment.add_template_owned(name.to_owned(), text).map_err(|error| broken(&error))?;
     }
     match replaced {
         true => Ok(()),
@@ -162,7 +154,7 @@ fn replace_from(folder: &Path, environment: &mut Environment<'static>) -> Result
     }
 }
 
-fn broken(error: minijinja::Error) -> TemplateError {
+fn broken(error: &minijinja::Error) -> TemplateError {
     TemplateError::Broken {
         file: error.name().unwrap_or("unknown").to_owned(),
         line: error.line().unwrap_or(1),
@@ -220,11 +212,8 @@ mod tests {
 
     #[test]
     fn a_file_of_the_folder_takes_the_place_of_a_built_in_one() {
-        let folder = folder(&[
-            ("welcome.txt", "{% include 'footer.txt' %} {{ id }}"),
-            ("footer.txt", "from us"),
-            ("notes.md", "{{"),
-        ]);
+        let folder =
+            folder(&[("welcome.txt", "{% include 'footer.txt' %} {{ id }}"), ("footer.txt", "from us"), ("notes.md", "{{")]);
         let content = Templates::open(Some(folder.path())).unwrap().welcome(&ada()).unwrap();
         assert_eq!(content.text, "from us 1");
         assert!(content.html.contains("Hello Ada"), "{}", content.html);

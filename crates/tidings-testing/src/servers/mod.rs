@@ -24,8 +24,10 @@ mod nats;
 mod ports;
 mod postgres;
 mod process;
+mod python;
 mod scratch;
 mod shared;
+mod smtp;
 mod tls;
 mod wait;
 
@@ -33,8 +35,10 @@ pub use nats::{Nats, NatsBuilder};
 pub use ports::free_port;
 pub use postgres::Postgres;
 pub use process::Process;
+pub use python::python;
 pub use scratch::folder;
 pub use shared::Shared;
+pub use smtp::{ReceivedMail, Smtp, SmtpBuilder};
 pub use wait::{Probe, eventually};
 
 use find::find;

@@ -43,7 +43,14 @@ impl Mail {
     ///
     /// # Errors
     /// [`InvalidAddress`] when `address` is not one.
-    pub fn new(key: MailKey, domain: &str, from: &Mailbox, name: &str, address: &str, content: Content) -> Result<Self, InvalidAddress> {
+    pub fn new(
+        key: MailKey,
+        domain: &str,
+        from: &Mailbox,
+        name: &str,
+        address: &str,
+        content: Content,
+    ) -> Result<Self, InvalidAddress> {
         // lettre panics on a name with a line break.
         let name = name.replace(char::is_control, " ");
         let name = Some(name.trim()).filter(|name| !name.is_empty()).map(str::to_owned);
@@ -109,8 +116,11 @@ pub(super) mod tests {
             text: "Hello,\n.\nyou are in".to_owned(),
             html: "<p>Hello</p>".to_owned(),
         };
-        let from = "Tidings <welcome@localhost>".parse().unwrap();
-        Mail::new(MailKey::of(id), "email", &from, name, address, content)
+        Mail::new(MailKey::of(id), "email", &from(), name, address, content)
+    }
+
+    pub(in crate::mailer) fn from() -> Mailbox {
+        "Tidings <welcome@localhost>".parse().unwrap()
     }
 
     fn head(mail: &Mail) -> String {
@@ -134,7 +144,9 @@ pub(super) mod tests {
 
     #[test]
     fn a_name_cannot_add_a_header_or_a_recipient() {
-        for name in ["Ada\r\nBcc: eve@example.com", "Ada\nBcc: eve@example.com", "Ada\" <eve@example.com>, \"x", "a\0b\u{85}Bcc: x"] {
+        for name in
+            ["Ada\r\nBcc: eve@example.com", "Ada\nBcc: eve@example.com", "Ada\" <eve@example.com>, \"x", "a\0b\u{85}Bcc: x"]
+        {
             let mail = mail_to("1", name, "ada@example.com");
             let head = head(&mail);
             assert_eq!(mail.message().envelope().to().len(), 1);

@@ -121,9 +121,9 @@ impl Smtp {
         };
         let open = !connection.is_encrypted() && !matches!(self.server.encryption, Encryption::Off);
         if open && !self.server.is_here() {
-            return Err(self.unencrypted(
-                "and the login of --mail would be readable on the way; add ?tls=off to send it all the same",
-            ));
+            return Err(
+                self.unencrypted("and the login of --mail would be readable on the way; add ?tls=off to send it all the same")
+            );
         }
         match connection.auth(DEFAULT_MECHANISMS, login).await {
             Ok(_) => Ok(()),
@@ -183,3 +183,6 @@ impl std::fmt::Debug for Idle {
         f.debug_struct("Idle").field("since", &self.since).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests;

@@ -1,0 +1,63 @@
+//! The handler of `user.created`: one welcome mail for one user.
+
+use std::sync::Arc;
+
+use lettre::message::Mailbox;
+use tidings::{Failure, Reject, handlers::State};
+use tracing::info;
+
+use crate::event::UserCreated;
+use crate::in_hand::InHand;
+use crate::key::MailKey;
+use crate::mailed::Mailed;
+use crate::mailer::{Mail, Mailer, Sent};
+use crate::templates::Templates;
+
+/// What the handler works with.
+#[derive(Debug, Clone)]
+pub struct Welcome(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    templates: Templates,
+    mailer: Mailer,
+    mailed: Mailed,
+    from: Mailbox,
+    in_hand: InHand,
+}
+
+impl Welcome {
+    /// Mails from `from`, once for each user that `mailed` does not know.
+    #[must_use]
+    pub fn new(templates: Templates, mailer: Mailer, mailed: Mailed, from: Mailbox) -> Self {
+        Self(Arc::new(Parts { templates, mailer, mailed, from, in_hand: InHand::default() }))
+    }
+}
+
+/// Mails `user`, unless that was done before.
+///
+/// # Errors
+/// What can never go is rejected; all else is worth another attempt.
+pub async fn welcome(user: UserCreated, State(Welcome(parts)): State<Welcome>) -> Result<(), Failure> {
+    let _turn = parts.in_hand.take(&user.id).await;
+    if parts.mailed.has(&user.id).await? {
+        info!("this user has had the welcome mail");
+        return Ok(());
+    }
+    let mail = parts.write(&user)?;
+    match parts.mailer.send(&mail).await {
+        Ok(Sent::File(path)) => info!(path = %path.display(), "wrote the welcome mail"),
+        Ok(Sent::Accepted) => info!(key = %mail.key(), "the mail server took the welcome mail"),
+        Err(error) if error.is_permanent() => return Err(error).reject(),
+        Err(error) => return Err(error.into()),
+    }
+    parts.mailed.put(&user.id).await?;
+    Ok(())
+}
+
+impl Parts {
+    fn write(&self, user: &UserCreated) -> Result<Mail, Failure> {
+        let content = self.templates.welcome(user).reject()?;
+        Mail::new(MailKey::of(&user.id), crate::NAME, &self.from, &user.name, &user.email, content).reject()
+    }
+}

@@ -5,7 +5,7 @@ mod dispatch;
 mod failure;
 mod options;
 
-pub(crate) use context::SubscriptionName;
+pub(crate) use context::{Delivered, Place, SubscriptionName};
 pub use context::{Context, Meta};
 pub(crate) use dispatch::{Dispatch, Registration, Slot};
 pub(crate) use failure::Verdict;

@@ -48,16 +48,17 @@ use std::path::PathBuf;
 /// The program `name`, or `None` after saying that the test is skipped.
 ///
 /// `package` tells what to install. With `REQUIRE_SERVERS=1` an absent program fails the test.
-#[expect(clippy::panic, reason = "a test without its server fails when servers are required")]
 pub fn require(name: &str, package: &str) -> Option<PathBuf> {
     let found = find(name);
     if found.is_none() {
-        let reason = format!("{name} is not installed (install {package}, or run `cargo xtask test`)");
-        if std::env::var_os("REQUIRE_SERVERS").is_some_and(|value| value == "1") {
-            panic!("{reason}");
-        }
-        // Straight to the stream: what goes through `eprintln!` is kept from who reads a passing test.
-        let _ = writeln!(std::io::stderr(), "skipped: {reason}");
+        skip(&format!("{name} is not installed (install {package}, or run `cargo xtask test`)"));
     }
     found
+}
+
+/// Says why a test is skipped; with `REQUIRE_SERVERS=1` fails it.
+fn skip(reason: &str) {
+    assert!(std::env::var_os("REQUIRE_SERVERS").is_none_or(|value| value != "1"), "{reason}");
+    // Straight to the stream: what goes through `eprintln!` is kept from who reads a passing test.
+    let _ = writeln!(std::io::stderr(), "skipped: {reason}");
 }

@@ -1,21 +1,21 @@
 //! A Python with packages from PyPI, in a virtual environment that only tests use.
 
-use super::find::find;
+use super::{find::find, skip};
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A Python that has `packages`, each pinned (`aiosmtpd==1.4.6`).
 ///
 /// The environment is made once, under the build's target folder, and kept. `None`, after saying why on standard error,
-/// where there is no Python or the registry cannot be reached: the test is then skipped.
+/// where there is no Python or the registry cannot be reached: the test is then skipped, or fails with
+/// `REQUIRE_SERVERS=1`.
 pub async fn python(packages: &'static [&'static str]) -> Option<PathBuf> {
     let made = tokio::task::spawn_blocking(move || environment(packages)).await;
     match made.map_err(|error| error.to_string()).and_then(|made| made) {
         Ok(python) => Some(python),
         Err(reason) => {
-            let _ = writeln!(std::io::stderr(), "skipped: {reason}");
+            skip(&reason);
             None
         }
     }

@@ -1,0 +1,38 @@
+//! The same two programs on servers: NATS core and JetStream, with PostgreSQL.
+
+use crate::support::{Ground, LATER, among_others, create_all};
+use tidings_testing::servers::{Nats, Postgres};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_core_and_postgres_carry_each_user_to_a_mail() {
+    let _turn = among_others().await;
+    let (Some(nats), Some(postgres)) = (Nats::start().await, Postgres::shared().await) else { return };
+    each_user_is_mailed_once(&nats.url(), &postgres.database().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jetstream_and_postgres_carry_each_user_to_a_mail() {
+    let _turn = among_others().await;
+    let (Some(nats), Some(postgres)) = (Nats::with_jetstream().await, Postgres::shared().await) else { return };
+    each_user_is_mailed_once(&nats.jetstream_url(), &postgres.database().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jetstream_keeps_what_happened_before_the_email_service_was_ever_there() {
+    let _turn = among_others().await;
+    let Some(nats) = Nats::with_jetstream().await else { return };
+    let ground = Ground::on(&nats.jetstream_url());
+    let users = ground.users(&[]).await;
+    let created = create_all(&users.client(), 0..10).await;
+    let _email = ground.email(&[]).await;
+    ground.mails().reach(&created, LATER).await;
+}
+
+async fn each_user_is_mailed_once(broker: &str, database: &str) {
+    let ground = Ground::on(broker);
+    let _email = ground.email(&[]).await;
+    let users = ground.users(&["--database", database]).await;
+    let created = create_all(&users.client(), 0..30).await;
+    ground.mails().reach(&created, LATER).await;
+    ground.mails().reach_all_stored(&mut users.client(), LATER).await;
+}

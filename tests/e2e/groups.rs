@@ -1,0 +1,71 @@
+//! Who gets an event: every group all of them, the instances of one group each their share.
+
+use crate::support::{Ground, LATER, Running, SOON, among_others, create_all, program};
+use std::fs;
+use tidings_testing::servers::{Nats, eventually};
+
+/// Services that have nothing to do with each other but the event.
+const SUBSCRIBERS: [&str; 11] =
+    ["audit", "billing", "crm", "export", "fraud", "greeter", "invites", "loyalty", "newsletter", "quotas", "search"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twelve_services_act_on_one_event_and_the_users_program_stays_the_same() {
+    let _turn = among_others().await;
+    let ground = Ground::embedded();
+    let users = ground.users(&[]).await;
+    let before = (users.process.id(), fs::read(program("users")).unwrap());
+
+    let email = ground.email(&[]).await;
+    let mut subscribers = Vec::new();
+    for name in SUBSCRIBERS {
+        subscribers.push(ground.service(name, &program("examples/first_service"), &["--name", name]).await);
+    }
+    let created = create_all(&users.client(), 0..1).await;
+
+    ground.mails().reach(&created, SOON).await;
+    for subscriber in subscribers.iter().chain([&email]) {
+        eventually(SOON, async || handled(subscriber).await == 1.0).await;
+    }
+    assert!((users.process.id(), fs::read(program("users")).unwrap()) == before, "users was changed or started again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_instances_on_the_shared_sqlite_file_share_the_mails() {
+    let _turn = among_others().await;
+    let ground = Ground::embedded();
+    three_instances_share_the_mails(&ground).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_instances_on_jetstream_share_the_mails() {
+    let _turn = among_others().await;
+    let Some(nats) = Nats::with_jetstream().await else { return };
+    three_instances_share_the_mails(&Ground::on(&nats.jetstream_url())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_instances_on_nats_core_share_the_mails() {
+    let _turn = among_others().await;
+    let Some(nats) = Nats::start().await else { return };
+    three_instances_share_the_mails(&Ground::on(&nats.url())).await;
+}
+
+async fn three_instances_share_the_mails(ground: &Ground) {
+    let emails = [ground.email(&[]).await, ground.email(&[]).await, ground.email(&[]).await];
+    let users = ground.users(&[]).await;
+    let created = create_all(&users.client(), 0..150).await;
+    ground.mails().reach(&created, LATER).await;
+
+    let sent: Vec<_> = emails.iter().map(Running::mails_sent).collect();
+    for user in &created {
+        let times: usize = sent.iter().filter_map(|sent| sent.get(&user.id)).sum();
+        assert_eq!(times, 1, "mails for user {}", user.id);
+    }
+    for (instance, sent) in sent.iter().enumerate() {
+        assert!(!sent.is_empty(), "instance {instance} did nothing: {:?}", sent.len());
+    }
+}
+
+async fn handled(service: &Running) -> f64 {
+    service.metric("tidings_messages_handled_total", "user.created").await
+}

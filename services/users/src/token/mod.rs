@@ -8,7 +8,7 @@ mod ring;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation, get_current_timestamp};
 use serde::{Deserialize, Serialize};
@@ -40,23 +40,6 @@ pub enum Algorithm {
     /// A secret shared with everyone who checks tokens, as the tutorial had it.
     Hs256,
 }
-
-impl FromStr for Algorithm {
-    type Err = UnknownAlgorithm;
-
-    fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
-        match name {
-            "EdDSA" => Ok(Self::EdDsa),
-            "HS256" => Ok(Self::Hs256),
-            _ => Err(UnknownAlgorithm),
-        }
-    }
-}
-
-/// The name of an algorithm that tokens are not signed with.
-#[derive(Debug, thiserror::Error)]
-#[error("must be EdDSA or HS256")]
-pub struct UnknownAlgorithm;
 
 /// Makes tokens and checks them.
 #[derive(Clone, Debug)]

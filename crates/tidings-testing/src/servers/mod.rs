@@ -19,6 +19,7 @@
 //! Everything here panics when it fails: its callers are tests. Whatever a test process started
 //! ends with it, however it ends, and its data goes too.
 
+mod credentials;
 mod find;
 mod nats;
 mod ports;

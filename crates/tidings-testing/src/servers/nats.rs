@@ -1,5 +1,6 @@
 //! A private nats-server, with or without JetStream.
 
+use super::credentials::Credentials;
 use super::tls::Certificates;
 use super::{Process, eventually, free_port, require, scratch};
 use std::fs;
@@ -17,7 +18,8 @@ pub struct Nats {
     process: Process,
     folder: PathBuf,
     port: u16,
-    credentials: String,
+    login: String,
+    credentials: Option<Credentials>,
     certificates: Option<Certificates>,
 }
 
@@ -26,7 +28,8 @@ pub struct Nats {
 pub struct NatsBuilder {
     jetstream: bool,
     /// What stands before the `@` of its URL.
-    credentials: String,
+    login: String,
+    credentials: bool,
     tls: bool,
     config: String,
 }
@@ -42,15 +45,22 @@ impl NatsBuilder {
     /// Lets in only this user.
     #[must_use]
     pub fn user(mut self, user: &str, password: &str) -> Self {
-        self.credentials = format!("{user}:{password}@");
+        self.login = format!("{user}:{password}@");
         self.config(&format!("authorization {{ user: \"{user}\", password: \"{password}\" }}"))
     }
 
     /// Lets in only who shows this token.
     #[must_use]
     pub fn token(mut self, token: &str) -> Self {
-        self.credentials = format!("{token}@");
+        self.login = format!("{token}@");
         self.config(&format!("authorization {{ token: \"{token}\" }}"))
+    }
+
+    /// Lets in only who has the key in [`Nats::credentials_file`].
+    #[must_use]
+    pub fn credentials(mut self) -> Self {
+        self.credentials = true;
+        self
     }
 
     /// Requires TLS, with a certificate for `localhost` and `127.0.0.1` from [`Nats::ca`].
@@ -72,17 +82,21 @@ impl NatsBuilder {
     ///
     /// # Panics
     /// When it does not answer within 20 s.
-    pub async fn start(self) -> Option<Nats> {
+    pub async fn start(mut self) -> Option<Nats> {
         let program = require("nats-server", "nats-server")?;
         let folder = scratch::folder("nats");
         let certificates = self.tls.then(|| Certificates::write(&folder));
+        let credentials = self.credentials.then(|| Credentials::write(&folder));
+        if let Some(credentials) = &credentials {
+            self.config += &credentials.config;
+        }
         let port = free_port();
         let config = folder.join("nats.conf");
         write(&config, &self.lines(&folder, port, certificates.as_ref()));
         let mut command = Command::new(program);
         command.arg("--config").arg(&config);
         let process = Process::start("nats-server", command);
-        let mut nats = Nats { process, folder, port, credentials: self.credentials, certificates };
+        let mut nats = Nats { process, folder, port, login: self.login, credentials, certificates };
         nats.ready().await;
         Some(nats)
     }
@@ -121,13 +135,13 @@ impl Nats {
     /// `nats://127.0.0.1:PORT`, with the user and password or the token that it asks for.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("nats://{}{}", self.credentials, self.address())
+        format!("nats://{}{}", self.login, self.address())
     }
 
     /// [`url`](Self::url) under the scheme of the durable broker.
     #[must_use]
     pub fn jetstream_url(&self) -> String {
-        format!("jetstream://{}{}", self.credentials, self.address())
+        format!("jetstream://{}{}", self.login, self.address())
     }
 
     /// `127.0.0.1:PORT`.
@@ -140,6 +154,12 @@ impl Nats {
     #[must_use]
     pub fn ca(&self) -> Option<&Path> {
         self.certificates.as_ref().map(|tls| tls.authority.as_path())
+    }
+
+    /// The file with the key and the token of the one user, when it was started with credentials.
+    #[must_use]
+    pub fn credentials_file(&self) -> Option<&Path> {
+        self.credentials.as_ref().map(|credentials| credentials.file.as_path())
     }
 
     /// Ends it at once (SIGKILL). Its port and its data stay.
@@ -196,6 +216,9 @@ fn write(path: &Path, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use std::io::Write as _;
 
     #[tokio::test]
     async fn a_killed_server_comes_back_on_its_port_with_its_store() {
@@ -219,5 +242,24 @@ mod tests {
         let greeting = greeting(nats.port).unwrap();
         assert!(greeting.contains("\"auth_required\":true") && greeting.contains("\"tls_required\":true"), "{greeting}");
         assert!(nats.ca().unwrap().exists());
+    }
+
+    #[tokio::test]
+    async fn who_has_the_credentials_file_is_let_in() {
+        let Some(nats) = Nats::builder().credentials().start().await else { return };
+        let file = fs::read_to_string(nats.credentials_file().unwrap()).unwrap();
+        let mut lines = file.lines().filter(|line| !line.is_empty() && !line.starts_with('-'));
+        let (jwt, key) = (lines.next().unwrap(), nkeys::KeyPair::from_seed(lines.next().unwrap()).unwrap());
+
+        let mut stream = BufReader::new(TcpStream::connect((Ipv4Addr::LOCALHOST, nats.port)).unwrap());
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        let nonce = line.split("\"nonce\":\"").nth(1).unwrap().split('"').next().unwrap();
+        let signature = URL_SAFE_NO_PAD.encode(key.sign(nonce.as_bytes()).unwrap());
+        let connect = format!("CONNECT {{\"verbose\":false,\"jwt\":\"{jwt}\",\"sig\":\"{signature}\"}}\r\nPING\r\n");
+        stream.get_mut().write_all(connect.as_bytes()).unwrap();
+        line.clear();
+        stream.read_line(&mut line).unwrap();
+        assert_eq!(line, "PONG\r\n");
     }
 }

@@ -22,7 +22,7 @@ mod telemetry;
 mod trace;
 
 pub use error::{Error, Result};
-pub use handlers::{Failure, Meta, Order, Reject, Retry};
+pub use handlers::{Failure, FromRef, Handler, Handlers, Meta, Order, Reject, Retry, State};
 pub use publisher::Publisher;
 pub use tidings_core::{
     BoxError, Event, GroupName, Headers, Key, Message, MessageId, PublishError, Source, Start, Text, Topic, TopicPattern,

@@ -1,6 +1,6 @@
 //! How a handler says that it failed.
 
-use std::{fmt, time::Duration};
+use std::{error::Error, fmt, iter::successors, time::Duration};
 
 use tidings_core::BoxError;
 
@@ -37,6 +37,15 @@ impl Failure {
         Self { error: error.into(), verdict: Verdict::RetryAfter(wait) }
     }
 
+    /// The same as an error, for the layers of tower; made a failure again, it still says what is to follow.
+    #[must_use]
+    pub fn into_error(self) -> BoxError {
+        match self.verdict {
+            Verdict::Retry => self.error,
+            Verdict::RetryAfter(_) | Verdict::Reject => Box::new(Carried(self)),
+        }
+    }
+
     pub(crate) fn verdict(&self) -> Verdict {
         self.verdict
     }
@@ -44,8 +53,34 @@ impl Failure {
 
 impl<E: Into<BoxError>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { error: error.into(), verdict: Verdict::Retry }
+        match error.into().downcast::<Carried>() {
+            Ok(carried) => carried.0,
+            Err(error) => Self { verdict: carried_verdict(&*error), error },
+        }
     }
+}
+
+/// A failure on its way through layers that pass on nothing but errors.
+#[derive(Debug)]
+struct Carried(Failure);
+
+impl fmt::Display for Carried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.error.fmt(f)
+    }
+}
+
+impl Error for Carried {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.error.source()
+    }
+}
+
+/// What the failure among an error's causes says, when there is one.
+fn carried_verdict(error: &(dyn Error + 'static)) -> Verdict {
+    let mut causes = successors(error.source(), |&error| error.source());
+    let carried = causes.find_map(|cause| cause.downcast_ref::<Carried>());
+    carried.map_or(Verdict::Retry, |carried| carried.0.verdict)
 }
 
 impl fmt::Display for Failure {

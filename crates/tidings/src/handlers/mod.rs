@@ -1,14 +1,37 @@
 //! Handlers: async functions whose first argument is the event.
+//!
+//! Here live what users write ([`Handlers`], [`Handler`], the arguments and results of one), the options of a subscription, and
+//! the check of all that when a service starts. What runs them — lanes, attempts, time limits, dead letters — is the delivery
+//! loop's, which sees them as [`Dispatch`] and knows no types.
 
+mod arguments;
+mod collection;
 mod context;
 mod dispatch;
+mod extract;
 mod failure;
+mod handler;
+mod layers;
 mod options;
+mod outcome;
+mod registrations;
+mod state;
 
-pub(crate) use context::{Delivered, Place, SubscriptionName};
+pub use arguments::{EventArgs, MessageArgs};
+pub use collection::{Complete, Handlers};
+pub(crate) use context::SubscriptionName;
 pub use context::{Context, Meta};
-pub(crate) use dispatch::{Dispatch, Registration, Slot};
+pub(crate) use dispatch::{Dispatch, Registration, Slot, empty_slot};
+pub use extract::{Early, Extract};
 pub(crate) use failure::Verdict;
 pub use failure::{Failure, Reject};
+pub use handler::{Handler, Registered};
+pub use layers::HandlerService;
 pub(crate) use options::Limit;
 pub use options::{Options, Order, Retry};
+pub use outcome::IntoOutcome;
+pub use registrations::InvalidHandlers;
+pub use state::{FromRef, State};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! All arguments of a handler together: the event or message first, then extractors.
+
+use tidings_core::{Event, Message};
+
+use super::{Context, Early, Extract, Failure};
+
+/// The arguments of a handler of one event: `(E, A1, A2, …)` with an [`Event`] first.
+#[diagnostic::on_unimplemented(
+    message = "a handler with the arguments `{Self}` does not handle an event",
+    label = "not the arguments of a handler of events"
+)]
+pub trait EventArgs<S>: Sized + Send + 'static {
+    /// The event's topic.
+    #[doc(hidden)]
+    const TOPIC: &'static str;
+
+    #[doc(hidden)]
+    fn extract(context: &mut Context, state: &S) -> impl Future<Output = Result<Self, Early>> + Send;
+}
+
+/// The arguments of a handler of a topic pattern: `(Message, A1, A2, …)`.
+#[diagnostic::on_unimplemented(
+    message = "a handler with the arguments `{Self}` does not handle whatever a topic pattern brings",
+    label = "the first argument is not `Message`",
+    note = "under a pattern come events of many types: its handler takes `tidings::Message` first; one event's goes with `.on(…)`"
+)]
+pub trait MessageArgs<S>: Sized + Send + 'static {
+    #[doc(hidden)]
+    fn extract(context: &mut Context, state: &S) -> impl Future<Output = Result<Self, Early>> + Send;
+}
+
+/// Either of the two, told apart by `K`.
+pub(super) trait Arguments<S, K>: Sized + Send + 'static {
+    fn extract(context: &mut Context, state: &S) -> impl Future<Output = Result<Self, Early>> + Send;
+}
+
+/// The kind of [`EventArgs`].
+pub(super) enum ByEvent {}
+
+/// The kind of [`MessageArgs`].
+pub(super) enum ByPattern {}
+
+impl<S: Sync, A: EventArgs<S>> Arguments<S, ByEvent> for A {
+    fn extract(context: &mut Context, state: &S) -> impl Future<Output = Result<Self, Early>> + Send {
+        A::extract(context, state)
+    }
+}
+
+impl<S: Sync, A: MessageArgs<S>> Arguments<S, ByPattern> for A {
+    fn extract(context: &mut Context, state: &S) -> impl Future<Output = Result<Self, Early>> + Send {
+        A::extract(context, state)
+    }
+}
+
+/// A body that is not what its topic says; the source says where, and quotes no value of the body.
+#[derive(Debug, thiserror::Error)]
+#[error("the body is not an event of {topic}")]
+struct Undecodable {
+    topic: &'static str,
+    source: tidings_core::BoxError,
+}
+
+fn decode<E: Event>(message: &Message) -> Result<E, Early> {
+    E::decode(message.content_type().map(|text| text.as_str()), message.body())
+        .map_err(|source| Early::Failed(Failure::reject(Undecodable { topic: E::TOPIC, source })))
+}
+
+macro_rules! tuples {
+    ($(($($argument:ident),*))+) => {$(
+        #[allow(non_snake_case, unused_variables, reason = "an argument is called like its type, and there may be none")]
+        impl<S: Sync, E: Event, $($argument: Extract<S>),*> EventArgs<S> for (E, $($argument,)*) {
+            const TOPIC: &'static str = E::TOPIC;
+
+            async fn extract(context: &mut Context, state: &S) -> Result<Self, Early> {
+                let event = decode(context.message())?;
+                $(let $argument = $argument::extract(context, state).await?;)*
+                Ok((event, $($argument,)*))
+            }
+        }
+
+        #[allow(non_snake_case, unused_variables, reason = "an argument is called like its type, and there may be none")]
+        impl<S: Sync, $($argument: Extract<S>),*> MessageArgs<S> for (Message, $($argument,)*) {
+            async fn extract(context: &mut Context, state: &S) -> Result<Self, Early> {
+                $(let $argument = $argument::extract(context, state).await?;)*
+                Ok((context.message().clone(), $($argument,)*))
+            }
+        }
+    )+};
+}
+
+tuples! {
+    ()
+    (A1)
+    (A1, A2)
+    (A1, A2, A3)
+    (A1, A2, A3, A4)
+    (A1, A2, A3, A4, A5)
+    (A1, A2, A3, A4, A5, A6)
+    (A1, A2, A3, A4, A5, A6, A7)
+    (A1, A2, A3, A4, A5, A6, A7, A8)
+}

@@ -1,0 +1,88 @@
+//! From what a program registered to what the delivery loop subscribes to: checked once, before anything is opened.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tidings_core::{GroupName, InvalidName, Members, TopicPattern};
+
+use super::{Handlers, Options, Registration, collection::Entry, dispatch::Dispatch};
+
+/// Why handlers cannot be registered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidHandlers {
+    /// A topic, pattern or group breaks its rule.
+    #[error("handler {handler}: {source}")]
+    Name {
+        /// The handler's name.
+        handler: &'static str,
+        /// Which name, its value and the rule.
+        source: InvalidName,
+    },
+    /// An option has a value that makes no sense.
+    #[error("handler {handler}: {option} {rule}")]
+    Option {
+        /// The handler's name.
+        handler: &'static str,
+        /// The option with its value, as it is written.
+        option: String,
+        /// What is allowed.
+        rule: &'static str,
+    },
+    /// Two handlers would share each other's messages.
+    #[error(
+        "handlers {first} and {second} both take {pattern} in the group {group}: give one of them its own with `.group(\"…\")`"
+    )]
+    SameSubscription {
+        /// The name of the one.
+        first: &'static str,
+        /// The name of the other.
+        second: &'static str,
+        /// What both take.
+        pattern: TopicPattern,
+        /// The group of both.
+        group: GroupName,
+    },
+}
+
+impl Handlers {
+    /// What to subscribe to, with `group` for those that do not say theirs.
+    pub(crate) fn registrations(self, group: &GroupName) -> Result<Vec<Registration>, InvalidHandlers> {
+        let mut taken = HashMap::new();
+        let mut registrations = Vec::new();
+        for entry in self.entries() {
+            let registration = registration(entry, group)?;
+            let Registration { pattern, group, name, .. } = &registration;
+            if let Some(first) = taken.insert((group.clone(), pattern.clone()), *name) {
+                let (pattern, group) = (pattern.clone(), group.clone());
+                return Err(InvalidHandlers::SameSubscription { first, second: name, pattern, group });
+            }
+            registrations.push(registration);
+        }
+        Ok(registrations)
+    }
+}
+
+fn registration(entry: Entry<Arc<dyn Dispatch>>, default: &GroupName) -> Result<Registration, InvalidHandlers> {
+    let Entry { name, pattern, options, layers, handler } = entry;
+    let wrong_name = |source| InvalidHandlers::Name { handler: name, source };
+    let pattern = pattern.map_err(wrong_name)?;
+    let group = options.group.clone().transpose().map_err(wrong_name)?.unwrap_or_else(|| default.clone());
+    check(name, &options)?;
+    Ok(Registration { pattern, group, options, handler: layers.around(handler), name })
+}
+
+fn check(handler: &'static str, options: &Options) -> Result<(), InvalidHandlers> {
+    let wrong = |option: String, rule| Err(InvalidHandlers::Option { handler, option, rule });
+    if options.concurrency == Some(0) {
+        return wrong("`.concurrency(0)`".into(), "would handle nothing: at least 1");
+    }
+    if options.timeout == Some(Duration::ZERO) {
+        return wrong("`.timeout(0)`".into(), "would cancel every attempt: more than nothing");
+    }
+    match (options.members, options.start) {
+        (Some(Members::Each), Some(start)) => {
+            wrong(format!("`.start({start:?})`"), "has no meaning with `.each_instance()`: every instance begins when it starts")
+        }
+        _ => Ok(()),
+    }
+}

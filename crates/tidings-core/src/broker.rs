@@ -54,6 +54,11 @@ pub trait Broker: Send + Sync {
     /// Whether it works, as known now; cheap enough to be asked every second.
     fn health(&self) -> Health;
 
+    /// What it has counted since it was opened, for metrics: names in snake case, values that only rise.
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
     /// Ends it: what was published is at the server, every pending future ends within 5 s.
     ///
     /// # Errors

@@ -11,7 +11,8 @@ use crate::BrokerError;
 /// The user's name is left out with it: a NATS token stands in its place.
 #[must_use]
 pub fn redacted(url: &Url) -> String {
-    const SECRET_SETTINGS: [&str; 3] = ["password", "token", "secret"];
+    // The last two are a login in a list of servers.
+    const SECRET_SETTINGS: [&str; 5] = ["password", "token", "secret", "@", "%40"];
     let mut shown = url.clone();
     // Both calls fail only for URLs that cannot have either.
     let _ = shown.set_password(None);
@@ -20,6 +21,34 @@ pub fn redacted(url: &Url) -> String {
         shown.set_query(None);
     }
     shown.into()
+}
+
+/// Reads a URL. Of several servers, `nats://a:4222,b:4222`, the first stays and the others become the setting
+/// `servers=b:4222`, since a URL has one host.
+///
+/// # Errors
+/// When it is no URL; the error shows no password.
+pub fn parse(text: &str) -> Result<Url, BrokerError> {
+    let (scheme, rest) = text.split_once("://").unwrap_or((text, ""));
+    let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (login, hosts) = authority.rsplit_once('@').map_or(("", authority), |(login, hosts)| (login, hosts));
+    let mut servers = hosts.split(',').map(str::trim).filter(|server| !server.is_empty());
+    let parsed = match (servers.next(), servers.collect::<Vec<_>>()) {
+        (Some(first), others) if hosts.contains(',') => {
+            let login = if login.is_empty() { String::new() } else { format!("{login}@") };
+            Url::parse(&format!("{scheme}://{login}{first}{tail}")).map(|mut url| {
+                if !others.is_empty() {
+                    url.query_pairs_mut().append_pair("servers", &others.join(","));
+                }
+                url
+            })
+        }
+        _ => Url::parse(text),
+    };
+    parsed.map_err(|error| {
+        let shown = if login.is_empty() { text.to_owned() } else { format!("{scheme}://{hosts}{tail}") };
+        BrokerError::Url { url: shown, reason: error.to_string() }
+    })
 }
 
 /// The settings in a URL's query, taken one by one; what is left over is refused.
@@ -239,9 +268,25 @@ mod tests {
 
     #[test]
     fn no_secret_is_shown() {
-        for secret in ["nats://user:hunter2@h", "nats://hunter2@h", "nats://h?token=hunter2"] {
+        for secret in ["nats://user:hunter2@h", "nats://hunter2@h", "nats://h?token=hunter2", "nats://h?servers=u:hunter2@b"] {
             let shown = redacted(&Url::parse(secret).unwrap());
             assert!(!shown.contains("hunter2") && shown.contains("//h"), "{shown}");
         }
+        let error = parse("nats://user:hunter2@h:99999,b/?a=b").unwrap_err().to_string();
+        assert!(parse("nats://user:hunter2@h:99999").is_err() && !error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn of_several_servers_the_others_become_a_setting() {
+        let of = |text: &str| {
+            let url = parse(text).unwrap();
+            let servers = url.query_pairs().find(|(name, _)| name == "servers").map(|(_, value)| value.into_owned());
+            (url.authority().to_owned(), url.path().to_owned(), servers.unwrap_or_default())
+        };
+        assert_eq!(of("nats://u:p@a:1,b:2,,c/S?wire=bare"), ("u:p@a:1".to_owned(), "/S".to_owned(), "b:2,c".to_owned()));
+        assert_eq!(of("nats://a:1,"), ("a:1".to_owned(), String::new(), String::new()));
+        assert_eq!(of("nats://a"), ("a".to_owned(), String::new(), String::new()));
+        assert_eq!(parse("sqlite:a,b.db").unwrap().path(), "a,b.db");
+        assert_eq!(parse("sqlite:///a,b.db").unwrap().path(), "/a,b.db");
     }
 }

@@ -4,6 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
+use memchr::memmem;
 use serde_json::value::RawValue;
 
 use super::Incoming;
@@ -13,7 +14,7 @@ const SPECVERSION: &[u8] = b"\"specversion\"";
 /// Whether a body without attributes may be one; the parser decides.
 pub(super) fn looks_so(body: &[u8]) -> bool {
     let start = body.iter().position(|byte| !byte.is_ascii_whitespace());
-    start.is_some_and(|start| body[start] == b'{' && body[start..].windows(SPECVERSION.len()).any(|part| part == SPECVERSION))
+    start.is_some_and(|start| body[start] == b'{' && memmem::find(&body[start..], SPECVERSION).is_some())
 }
 
 /// Moves the attributes of a structured body into `to` and answers its data; leaves `to` alone when it is none.

@@ -1,0 +1,235 @@
+//! What is in hand on NATS core: the server forgot it when it sent it, so what is to come again is kept here.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tidings_core::{BoxFuture, BrokerError, Delivery, Message, Outcome, Receipt, Settle};
+use tokio::{sync::Notify, time::Instant};
+
+/// Longer waits than this are cut; a century would overflow the clock.
+const LONGEST_WAIT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The unsettled deliveries of one subscription; the settling half.
+#[derive(Default)]
+pub(super) struct Hand {
+    state: Mutex<State>,
+    /// Tells the fetching half that there is something to bring again, or room.
+    news: Notify,
+}
+
+/// How things stand.
+pub(super) struct Look {
+    /// What is to come again by now.
+    pub(super) again: Vec<Delivery>,
+    /// How many are unsettled, or wait to come again.
+    pub(super) unsettled: usize,
+    /// When the next one is to come again.
+    pub(super) next: Option<Instant>,
+}
+
+#[derive(Default)]
+struct State {
+    slots: Vec<Option<Kept>>,
+    free: Vec<usize>,
+    /// Slots that wait for their time, in order of it and then of their settling.
+    waiting: BTreeMap<(Instant, u64), usize>,
+    /// Tells the deliveries that used one slot apart.
+    stamp: u64,
+    left: bool,
+}
+
+struct Kept {
+    message: Message,
+    stamp: u64,
+    attempts: u32,
+}
+
+impl Hand {
+    /// Keeps what was just received, as deliveries.
+    pub(super) fn admit(&self, messages: impl Iterator<Item = Message>) -> Vec<Delivery> {
+        let mut state = self.lock();
+        messages.map(|message| state.admit(message)).collect()
+    }
+
+    /// Takes what is to come again by now, up to `max`, and tells how things stand.
+    pub(super) fn look(&self, max: usize) -> Look {
+        self.look_at(max, Instant::now())
+    }
+
+    fn look_at(&self, max: usize, now: Instant) -> Look {
+        let mut state = self.lock();
+        let mut again = Vec::new();
+        while again.len() < max
+            && let Some(first) = state.waiting.first_entry()
+            && first.key().0 <= now
+        {
+            let slot = first.remove();
+            again.extend(state.again(slot));
+        }
+        Look { again, unsettled: state.len(), next: state.waiting.first_key_value().map(|((at, _), _)| *at) }
+    }
+
+    /// Waits for something to bring again, or for room.
+    pub(super) async fn changed(&self) {
+        self.news.notified().await;
+    }
+
+    /// Forgets all, as the subscription ends: how many it was.
+    pub(super) fn leave(&self) -> usize {
+        let ended = State { left: true, ..State::default() };
+        std::mem::replace(&mut *self.lock(), ended).len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// How many are unsettled, or wait to come again.
+    fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    fn admit(&mut self, message: Message) -> Delivery {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.deliver(slot, Kept { message, stamp: 0, attempts: 0 })
+    }
+
+    fn again(&mut self, slot: usize) -> Option<Delivery> {
+        let kept = self.slots.get_mut(slot)?.take()?;
+        Some(self.deliver(slot, kept))
+    }
+
+    fn deliver(&mut self, slot: usize, kept: Kept) -> Delivery {
+        self.stamp += 1;
+        let receipt = Receipt([slot as u64, self.stamp, 0]);
+        let delivery = Delivery { message: kept.message.clone(), receipt, attempts: kept.attempts, deliveries: None };
+        self.slots[slot] = Some(Kept { stamp: self.stamp, ..kept });
+        delivery
+    }
+
+    /// Settles one; whether the fetching half has something to bring again.
+    fn settle(&mut self, receipt: Receipt, outcome: Outcome, now: Instant) -> bool {
+        let Some((slot, kept)) = self.find(receipt) else { return false };
+        let after = match outcome {
+            Outcome::Ack | Outcome::Reject => {
+                self.slots[slot] = None;
+                self.free.push(slot);
+                return false;
+            }
+            Outcome::Retry { after, attempts } => {
+                kept.attempts = attempts;
+                after.min(LONGEST_WAIT)
+            }
+            Outcome::HandBack => Duration::ZERO,
+        };
+        // This delivery is over: its receipt names nothing from here on.
+        kept.stamp = 0;
+        self.stamp += 1;
+        self.waiting.insert((now + after, self.stamp), slot);
+        true
+    }
+
+    fn find(&mut self, Receipt([slot, stamp, _]): Receipt) -> Option<(usize, &mut Kept)> {
+        let slot = usize::try_from(slot).ok()?;
+        let kept = self.slots.get_mut(slot)?.as_mut().filter(|kept| kept.stamp == stamp)?;
+        Some((slot, kept))
+    }
+}
+
+impl Settle for Hand {
+    fn settle<'a>(&'a self, batch: &'a [(Receipt, Outcome)]) -> BoxFuture<'a, Result<(), BrokerError>> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let full = state.free.is_empty();
+        let mut again = false;
+        for (receipt, outcome) in batch {
+            again |= state.settle(*receipt, *outcome, now);
+        }
+        let left = state.left;
+        drop(state);
+        if again || full {
+            self.news.notify_one();
+        }
+        let closed = left.then_some(BrokerError::Closed { broker: "nats" });
+        Box::pin(std::future::ready(closed.map_or(Ok(()), Err)))
+    }
+
+    fn extend<'a>(&'a self, batch: &'a [Receipt]) -> BoxFuture<'a, Result<Vec<Receipt>, BrokerError>> {
+        let _ = batch;
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tidings_core::{Source, Topic};
+
+    use super::*;
+
+    fn message() -> Message {
+        Message::builder(Topic::new("a.b").unwrap(), Source::new("/t").unwrap(), Bytes::new()).build()
+    }
+
+    async fn settle(hand: &Hand, receipt: Receipt, outcome: Outcome) {
+        hand.settle(&[(receipt, outcome)]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_to_be_retried_comes_again_and_not_earlier() {
+        let hand = Hand::default();
+        let [first, second] = [message(), message()];
+        let deliveries = hand.admit([first.clone(), second].into_iter());
+        settle(&hand, deliveries[0].receipt, Outcome::Retry { after: Duration::from_secs(2), attempts: 1 }).await;
+        settle(&hand, deliveries[1].receipt, Outcome::Ack).await;
+        let now = Instant::now();
+        let early = hand.look_at(10, now + Duration::from_millis(1900));
+        assert!(early.again.is_empty() && early.next.unwrap() > now + Duration::from_millis(1900));
+        let again = hand.look_at(10, now + Duration::from_secs(2)).again;
+        assert_eq!((again.len(), again[0].attempts, again[0].message.id()), (1, 1, first.id()));
+        assert_eq!(hand.look(1).unsettled, 1);
+    }
+
+    #[tokio::test]
+    async fn a_receipt_settles_once() {
+        let hand = Hand::default();
+        let first = hand.admit([message()].into_iter()).remove(0).receipt;
+        settle(&hand, first, Outcome::HandBack).await;
+        settle(&hand, first, Outcome::Ack).await;
+        let again = hand.look(1).again.remove(0).receipt;
+        settle(&hand, first, Outcome::Ack).await;
+        assert_eq!(hand.look(0).unsettled, 1);
+        settle(&hand, again, Outcome::Reject).await;
+        assert_eq!(hand.look(0).unsettled, 0);
+        settle(&hand, Receipt([99, 99, 99]), Outcome::Ack).await;
+    }
+
+    #[tokio::test]
+    async fn slots_are_used_again_and_order_is_kept() {
+        let hand = Hand::default();
+        for _ in 0..3 {
+            let deliveries = hand.admit((0..100).map(|_| message()));
+            for delivery in &deliveries {
+                settle(&hand, delivery.receipt, Outcome::HandBack).await;
+            }
+            let again = hand.look(1000).again;
+            assert!(again.iter().map(|a| a.message.id()).eq(deliveries.iter().map(|d| d.message.id())));
+            for delivery in again {
+                settle(&hand, delivery.receipt, Outcome::Ack).await;
+            }
+        }
+        assert_eq!(hand.lock().slots.len(), 100);
+    }
+}

@@ -1,0 +1,45 @@
+//! Publishing on NATS core: into the client, in order. What became of it only a flush tells.
+
+use async_nats::{client::traits::Publisher, message::OutboundMessage};
+use tidings_core::{BrokerError, Message, PublishError, PublishFailures};
+
+use crate::{connect::Connection, outgoing, settings::Wire};
+
+pub(super) async fn publish(connection: &Connection, wire: Wire, batch: &[Message]) -> Result<(), PublishFailures> {
+    if let Err(error) = connection.ready() {
+        return Err(refuse_all(batch, &error));
+    }
+    let mut failed = Vec::new();
+    let mut sent = 0;
+    let sending = async {
+        for (place, message) in batch.iter().enumerate() {
+            match outgoing::of(message, wire, None, connection.client.max_payload()) {
+                Ok(message) => send(connection, message).await.unwrap_or_else(|error| failed.push((place, error))),
+                Err(error) => failed.push((place, error)),
+            }
+            sent = place + 1;
+        }
+    };
+    let done = connection.unless_broken(sending).await.is_some();
+    if !done {
+        failed.extend((sent..batch.len()).map(|place| (place, lost())));
+    }
+    PublishFailures::check(failed)
+}
+
+async fn send(connection: &Connection, message: OutboundMessage) -> Result<(), PublishError> {
+    // It fails only when the client has ended.
+    connection.client.publish_message(message).await.map_err(|_| PublishError::Closed)
+}
+
+fn lost() -> PublishError {
+    PublishError::Unavailable("the connection was lost meanwhile".into())
+}
+
+/// None is taken while the client is not connected: what waits in it would go out whenever it is back.
+pub(crate) fn refuse_all(batch: &[Message], error: &BrokerError) -> PublishFailures {
+    PublishFailures::all(batch.len(), || match error {
+        BrokerError::Closed { .. } => PublishError::Closed,
+        error => PublishError::Unavailable(error.to_string().into()),
+    })
+}

@@ -1,0 +1,77 @@
+//! A message as what the client sends, in the form of the chosen wire.
+
+use async_nats::{Subject, header::NATS_MESSAGE_ID, message::OutboundMessage};
+use tidings_core::{Message, PublishError, Text};
+
+use crate::{envelope, headers::Outgoing, settings::Wire};
+
+/// Room that a message leaves below the server's limit, so that its dead letter, with headers of its own, fits too.
+const ROOM: usize = 8 * 1024;
+
+/// The largest message of an event, headers included, where the server's limit is `max_payload` bytes.
+pub(crate) fn limit(max_payload: usize) -> usize {
+    max_payload.saturating_sub(ROOM)
+}
+
+/// What the server gets of a message, with `dedup` to recognise a second one by; refused before the network when it is too
+/// large.
+pub(crate) fn of(
+    message: &Message,
+    wire: Wire,
+    dedup: Option<&Text>,
+    max_payload: usize,
+) -> Result<OutboundMessage, PublishError> {
+    let mut headers = if wire == Wire::CloudEvents { Outgoing::of(message) } else { Outgoing::default() };
+    if let Some(id) = dedup {
+        // Whoever set an id of his own may have put a line break in.
+        headers.insert(NATS_MESSAGE_ID, id.replace(['\r', '\n'], " "));
+    }
+    let payload = match wire {
+        Wire::CloudEvents | Wire::Bare => message.body().clone(),
+        Wire::GoMicro => envelope::write(message).map_err(|error| PublishError::Refused(error.to_string()))?,
+    };
+    let topic = message.topic();
+    let limit = if topic.is_reserved() { max_payload } else { limit(max_payload) };
+    let size = headers.size() + payload.len();
+    if size > limit {
+        return Err(PublishError::TooLarge { topic: topic.to_string(), size, limit });
+    }
+    Ok(OutboundMessage { subject: Subject::from(topic.as_str()), reply: None, payload, headers: headers.into_map() })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tidings_core::{GroupName, Source, Topic};
+
+    use super::*;
+
+    fn message(body: usize) -> Message {
+        let topic = Topic::new("user.created").unwrap();
+        Message::builder(topic, Source::new("/users").unwrap(), Bytes::from(vec![0; body])).build()
+    }
+
+    #[test]
+    fn every_byte_on_the_wire_counts_against_the_limit() {
+        let limit = limit(100_000);
+        assert!(of(&message(limit), Wire::Bare, None, 100_000).is_ok());
+        assert!(of(&message(limit + 1), Wire::Bare, None, 100_000).is_err());
+        assert!(of(&message(limit), Wire::CloudEvents, None, 100_000).is_err());
+        assert!(of(&message(limit * 3 / 4), Wire::GoMicro, None, 100_000).is_err());
+    }
+
+    #[test]
+    fn a_message_at_the_limit_can_be_dead_lettered() {
+        let group = GroupName::new("mail").unwrap();
+        let largest = message(limit(100_000));
+        let dead = Topic::dead(&group, largest.topic());
+        assert!(of(&largest.into_builder().topic(dead).build(), Wire::CloudEvents, None, 100_000).is_ok());
+    }
+
+    #[test]
+    fn a_deduplication_id_cannot_break_the_line() {
+        let text = Text::from("a\r\nNats-Rollup: all");
+        let sent = of(&message(1), Wire::Bare, Some(&text), 100_000).unwrap();
+        assert_eq!(sent.headers.unwrap().iter().count(), 1);
+    }
+}

@@ -13,7 +13,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event",
     label = "not an event",
-    note = "add `#[derive(Event, Serialize, Deserialize)]` and `#[event(topic = \"…\")]` to `{Self}`"
+    note = "add `#[derive(Event, Serialize, Deserialize)]` and `#[event(topic = \"…\")]` to `{Self}`",
+    note = "a handler of `Message`, whatever its type, is registered with `.on_topic(…)`"
 )]
 pub trait Event: Sized + Send + 'static {
     /// The topic it is published on.
@@ -46,4 +47,33 @@ pub trait Event: Sized + Send + 'static {
     /// # Errors
     /// When the body is not such an event; the error says where, and quotes no value of the body.
     fn decode(content_type: Option<&str>, body: &Bytes) -> Result<Self, BoxError>;
+}
+
+/// Never holds: it lets the compiler say what is wrong where a handler takes its event by reference.
+#[diagnostic::on_unimplemented(
+    message = "take the event by value, not `{Self}`",
+    label = "a reference to an event is not an event",
+    note = "a handler owns its event: `user: UserCreated`, not `user: &UserCreated`"
+)]
+pub trait ByValue {}
+
+#[doc(hidden)]
+impl<T> Event for &'static T
+where
+    Self: ByValue + Send,
+{
+    const TOPIC: &'static str = "";
+    const CONTENT_TYPE: &'static str = "";
+
+    fn key(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+
+    fn encode(&self) -> Result<Bytes, BoxError> {
+        Err("a reference is no event".into())
+    }
+
+    fn decode(_: Option<&str>, _: &Bytes) -> Result<Self, BoxError> {
+        Err("a reference is no event".into())
+    }
 }

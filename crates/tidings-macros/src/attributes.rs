@@ -1,6 +1,5 @@
 //! What stands in `#[event(…)]`, checked.
 
-use proc_macro2::Span;
 use syn::{DeriveInput, Error, Ident, LitStr, Path, Result, ext::IdentExt, meta::ParseNestedMeta};
 
 /// The attributes of one event.
@@ -40,6 +39,7 @@ impl Attributes {
             return Err(Error::new(input.ident.span(), "an event needs a topic: #[event(topic = \"user.created\")]"));
         };
         check_topic(&topic)?;
+        found.event_type.as_ref().map_or(Ok(()), check_type)?;
         let codec = match found.codec.as_ref().map(|codec| (codec.value(), codec.span())) {
             None => Codec::Json,
             Some((codec, _)) if codec == "json" => Codec::Json,
@@ -54,24 +54,24 @@ impl Found {
     fn take(&mut self, meta: &ParseNestedMeta<'_>) -> Result<()> {
         let name = meta.path.get_ident().map(|ident| ident.unraw().to_string()).unwrap_or_default();
         match name.as_str() {
-            "topic" => once(meta, &mut self.topic),
-            "type" => once(meta, &mut self.event_type),
-            "key" => once(meta, &mut self.key),
-            "codec" => once(meta, &mut self.codec),
-            "proto" => once(meta, &mut self.proto),
+            "topic" => once(meta, &name, &mut self.topic),
+            "type" => once(meta, &name, &mut self.event_type),
+            "key" => once(meta, &name, &mut self.key),
+            "codec" => once(meta, &name, &mut self.codec),
+            "proto" => once(meta, &name, &mut self.proto),
             "header" => meta.parse_nested_meta(|header| {
                 let name = header_name(&header)?;
                 self.headers.push((name, header.value()?.parse()?));
                 Ok(())
             }),
-            _ => Err(meta.error("unknown: there are topic, type, key, codec, proto and header")),
+            _ => Err(meta.error(format!("no `{name}` here: there are `topic`, `type`, `key`, `codec`, `proto` and `header`"))),
         }
     }
 }
 
-fn once<T: syn::parse::Parse>(meta: &ParseNestedMeta<'_>, place: &mut Option<T>) -> Result<()> {
+fn once<T: syn::parse::Parse>(meta: &ParseNestedMeta<'_>, name: &str, place: &mut Option<T>) -> Result<()> {
     if place.is_some() {
-        return Err(meta.error("given twice"));
+        return Err(meta.error(format!("`{name}` is given twice")));
     }
     *place = Some(meta.value()?.parse()?);
     Ok(())
@@ -81,25 +81,37 @@ fn header_name(meta: &ParseNestedMeta<'_>) -> Result<LitStr> {
     let ident: &Ident = meta.path.require_ident()?;
     // A Rust name has no dashes, a header's has no underscores by custom.
     let name = ident.unraw().to_string().replace('_', "-");
+    if !name.is_ascii() {
+        return Err(Error::new(ident.span(), "a header's name is ASCII letters, digits and `_`, which is written `-`"));
+    }
     Ok(LitStr::new(&name, ident.span()))
 }
 
 /// The rule of `tidings_core::Topic`, so that a wrong topic is an error of the compiler.
 fn check_topic(topic: &LitStr) -> Result<()> {
-    let fail = |span: Span, why: &str| Err(Error::new(span, why));
+    let fail = |why: &str| Err(Error::new(topic.span(), why));
     let text = topic.value();
     let mut words = text.split('.');
     if text.len() > 160 {
-        return fail(topic.span(), "a topic has at most 160 bytes");
+        return fail("a topic has at most 160 bytes");
     }
     if text.contains(['*', '>']) {
-        return fail(topic.span(), "an event has one topic: patterns are for `.on_topic(…)`");
+        return fail("an event has one topic: patterns are for `.on_topic(…)`");
     }
     if !words.clone().all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')) {
-        return fail(topic.span(), "a topic is words of letters, digits, `-` and `_`, joined by dots");
+        return fail("a topic is words of letters, digits, `-` and `_`, joined by dots");
     }
     if matches!(words.next(), Some("dead" | "again")) {
-        return fail(topic.span(), "the first words `dead` and `again` are reserved for dead letters and replays");
+        return fail("the first words `dead` and `again` are reserved for dead letters and replays");
+    }
+    Ok(())
+}
+
+/// CloudEvents asks for a type that is not empty; no wire carries control characters.
+fn check_type(event_type: &LitStr) -> Result<()> {
+    let text = event_type.value();
+    if text.is_empty() || text.len() > 255 || text.chars().any(char::is_control) {
+        return Err(Error::new(event_type.span(), "a type is 1 to 255 bytes without control characters"));
     }
     Ok(())
 }

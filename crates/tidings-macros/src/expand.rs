@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
-use syn::{Data, DeriveInput, Error, Field, LitStr, Result, Type, parse_quote};
+use syn::{Data, DeriveInput, Error, Field, LitStr, Result, Type, ext::IdentExt, parse_quote};
 
 use crate::attributes::{Attributes, Codec};
 
@@ -57,8 +57,12 @@ fn key(input: &DeriveInput, key: Option<&LitStr>) -> Result<TokenStream> {
     let Some(key) = key else { return Ok(quote!(::core::option::Option::None)) };
     let field = field(input, key)?;
     let name = &field.ident;
-    let text = quote_spanned!(key.span()=> ::std::borrow::Cow::Owned(::std::string::ToString::to_string(key)));
-    if is_option(&field.ty) {
+    let text = if is_called(&field.ty, "String") {
+        quote_spanned!(key.span()=> ::std::borrow::Cow::Borrowed(::core::convert::AsRef::<str>::as_ref(key)))
+    } else {
+        quote_spanned!(key.span()=> ::std::borrow::Cow::Owned(::std::string::ToString::to_string(key)))
+    };
+    if is_called(&field.ty, "Option") {
         return Ok(quote!(self.#name.as_ref().map(|key| #text)));
     }
     Ok(quote!({ let key = &self.#name; ::core::option::Option::Some(#text) }))
@@ -72,7 +76,7 @@ fn headers(input: &DeriveInput, headers: &[(LitStr, LitStr)]) -> Result<TokenStr
     for (header, field_name) in headers {
         let field = field(input, field_name)?;
         let name = &field.ident;
-        adds.push(if is_option(&field.ty) {
+        adds.push(if is_called(&field.ty, "Option") {
             quote!(if let ::core::option::Option::Some(value) = &self.#name { ::tidings::__private::header(to, #header, value)?; })
         } else {
             quote!(::tidings::__private::header(to, #header, &self.#name)?;)
@@ -106,13 +110,20 @@ fn field<'a>(input: &'a DeriveInput, name: &LitStr) -> Result<&'a Field> {
         return Err(Error::new(name.span(), "only a struct has fields to take this from"));
     };
     let wanted = name.value();
-    let found = data.fields.iter().find(|field| field.ident.as_ref().is_some_and(|ident| *ident == wanted));
-    found.ok_or_else(|| {
-        let there: Vec<_> = data.fields.iter().filter_map(|field| field.ident.as_ref()).map(ToString::to_string).collect();
-        Error::new(name.span(), format!("no field `{wanted}` in `{}`: there are {}", input.ident, there.join(", ")))
+    let called = |field: &Field| field.ident.as_ref().map(|ident| ident.unraw().to_string());
+    data.fields.iter().find(|field| called(field).is_some_and(|name| name == wanted)).ok_or_else(|| {
+        let there: Vec<_> = data.fields.iter().filter_map(called).map(|name| format!("`{name}`")).collect();
+        let there = if there.is_empty() { "it has no named fields".to_owned() } else { format!("it has {}", there.join(", ")) };
+        Error::new(name.span(), format!("no field `{wanted}` in `{}`: {there}", input.ident))
     })
 }
 
-fn is_option(ty: &Type) -> bool {
-    matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Option"))
+/// By its last word, which is all that a derive sees of a type.
+fn is_called(ty: &Type, name: &str) -> bool {
+    match ty {
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| last.ident == name),
+        // What a `macro_rules` put there comes in an invisible group.
+        Type::Group(group) => is_called(&group.elem, name),
+        _ => false,
+    }
 }

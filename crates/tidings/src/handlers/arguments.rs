@@ -20,13 +20,28 @@ pub trait EventArgs<S>: Sized + Send + 'static {
 
 /// The arguments of a handler of a topic pattern: `(Message, A1, A2, …)`.
 #[diagnostic::on_unimplemented(
-    message = "a handler with the arguments `{Self}` does not handle whatever a topic pattern brings",
-    label = "the first argument is not `Message`",
-    note = "under a pattern come events of many types: its handler takes `tidings::Message` first; one event's goes with `.on(…)`"
+    message = "a handler with the arguments `{Self}` does not handle messages",
+    label = "not the arguments of a handler of messages"
 )]
 pub trait MessageArgs<S>: Sized + Send + 'static {
     #[doc(hidden)]
     fn extract(context: &mut Context, state: &S) -> impl Future<Output = Result<Self, Early>> + Send;
+}
+
+/// [`Message`] alone, so that the compiler can say that something else is none.
+#[diagnostic::on_unimplemented(
+    message = "a handler for a topic or a pattern takes `Message` first, not `{Self}`",
+    label = "takes a `{Self}`",
+    note = "a handler of one event is registered with `.on(…)`, without its topic"
+)]
+pub trait IsMessage: Send + 'static {
+    fn of(message: &Message) -> Self;
+}
+
+impl IsMessage for Message {
+    fn of(message: &Message) -> Self {
+        message.clone()
+    }
 }
 
 /// Either of the two, told apart by `K`.
@@ -79,10 +94,10 @@ macro_rules! tuples {
         }
 
         #[allow(non_snake_case, unused_variables, reason = "an argument is called like its type, and there may be none")]
-        impl<S: Sync, $($argument: Extract<S>),*> MessageArgs<S> for (Message, $($argument,)*) {
+        impl<S: Sync, M: IsMessage, $($argument: Extract<S>),*> MessageArgs<S> for (M, $($argument,)*) {
             async fn extract(context: &mut Context, state: &S) -> Result<Self, Early> {
                 $(let $argument = $argument::extract(context, state).await?;)*
-                Ok((context.message().clone(), $($argument,)*))
+                Ok((M::of(context.message()), $($argument,)*))
             }
         }
     )+};

@@ -30,8 +30,7 @@ use super::{Options, options::option_methods};
 // argument that is wrong, at the line of the user's `.on(…)`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
-    label = "not a handler",
-    note = "a handler is an `async fn`, or a closure that returns a future",
+    label = "a handler is an `async fn`, or a closure that returns a future",
     note = "its first argument is the event, by value, and it takes up to eight others: `State<…>`, `Meta`, `Publisher` …"
 )]
 pub trait Handler<A>: Send + Sync + 'static {
@@ -72,6 +71,7 @@ pub struct Registered<H, A> {
     arguments: PhantomData<fn(A)>,
 }
 
+#[diagnostic::do_not_recommend]
 impl<H: Handler<A>, A: 'static> Handler<A> for Registered<H, A> {
     type Future = H::Future;
 

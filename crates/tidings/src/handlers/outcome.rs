@@ -5,7 +5,7 @@ use super::Failure;
 /// What a handler returns: nothing, or a `Result<(), E>` with any error.
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
-    label = "what this handler returns says neither that it succeeded nor that it failed",
+    label = "returns `{Self}`",
     note = "a handler returns nothing, or `Result<(), E>` with `tidings::Failure`, `anyhow::Error` or any other error"
 )]
 pub trait IntoOutcome {

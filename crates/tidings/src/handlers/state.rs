@@ -75,8 +75,8 @@ where
 #[diagnostic::on_unimplemented(
     message = "there is no `{Self}` in the state `{S}`",
     label = "takes a `State<{Self}>`",
-    note = "where `{S}` is `()` the handlers still wait for their state: give it with `.with_state(…)`",
-    note = "where `{Self}` is a part of `{S}`, say so: `impl FromRef<{S}> for {Self}`"
+    note = "the state is what `.with_state(…)` gives; `()` means that these handlers still wait for theirs",
+    note = "where `{Self}` is a part of it, say which: `impl FromRef<{S}> for {Self}`"
 )]
 pub trait FromRef<S> {
     /// Takes it out of the state.
@@ -86,5 +86,18 @@ pub trait FromRef<S> {
 impl<T: Clone> FromRef<T> for T {
     fn from_ref(state: &T) -> Self {
         state.clone()
+    }
+}
+
+/// No state: nobody can make one.
+///
+/// While it might be one, the compiler cannot take a handler's `State<T>` for the whole state of all handlers; so it waits for
+/// `with_state` and says there, if at all, what is not in the state.
+pub enum Undecided {}
+
+#[doc(hidden)]
+impl<T> FromRef<Undecided> for T {
+    fn from_ref(state: &Undecided) -> Self {
+        match *state {}
     }
 }

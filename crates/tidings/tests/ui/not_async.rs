@@ -1,0 +1,11 @@
+use tidings::{Event, Handlers};
+
+#[derive(Event, serde::Serialize, serde::Deserialize)]
+#[event(topic = "user.created")]
+struct UserCreated {}
+
+fn handle(_: UserCreated) {}
+
+fn main() {
+    let _: Handlers = Handlers::new().on(handle);
+}

@@ -1,0 +1,21 @@
+use tidings::State;
+use tidings::{Event, Handlers};
+
+#[derive(Event, serde::Serialize, serde::Deserialize)]
+#[event(topic = "user.created")]
+struct UserCreated {}
+
+#[derive(Clone)]
+struct Mailer;
+
+async fn handle(_: UserCreated, _: State<Mailer>) {}
+
+fn handlers() -> Handlers<Mailer> {
+    Handlers::new().on(handle)
+}
+
+fn service(_: impl tidings::handlers::Complete) {}
+
+fn main() {
+    service(handlers());
+}

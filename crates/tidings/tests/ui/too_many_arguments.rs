@@ -1,0 +1,12 @@
+use tidings::Meta;
+use tidings::{Event, Handlers};
+
+#[derive(Event, serde::Serialize, serde::Deserialize)]
+#[event(topic = "user.created")]
+struct UserCreated {}
+
+async fn handle(_: UserCreated, _: Meta, _: Meta, _: Meta, _: Meta, _: Meta, _: Meta, _: Meta, _: Meta, _: Meta) {}
+
+fn main() {
+    let _: Handlers = Handlers::new().on(handle);
+}

@@ -1,78 +1,101 @@
-//! What the command line may say.
+//! What the command line may say beside the service's own flags.
 
-use std::ffi::OsString;
-
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
 use super::{ClientError, calls::Client, secret};
 
 /// A call to make instead of being the service.
-#[derive(Debug, Parser)]
-#[command(name = "users", version, about = "Calls a running user-service", arg_required_else_help = true)]
-pub struct Command {
-    #[command(subcommand)]
-    call: Call,
-    /// Where the service listens.
-    #[arg(long, global = true, value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
-    address: String,
-}
-
 #[derive(Debug, Subcommand)]
-enum Call {
-    /// Create a user; prints its id, name, company and e-mail.
+pub enum Call {
+    /// Create a user on a running service; prints its id, name, company and e-mail
     ///
     /// The password is asked for without echo, or read from standard input: one line.
-    Create(NewUser),
-    /// Print one user.
+    Create(Create),
+    /// Print a user of a running service
     ///
     /// Where the service asks for a token, the variable USERS_TOKEN has it.
-    Get {
-        /// The user's id.
-        id: String,
-    },
-    /// Print all users, in the order of their ids.
+    Get(Get),
+    /// Print all users of a running service, in the order of their ids
     ///
     /// Where the service asks for a token, the variable USERS_TOKEN has it.
-    List,
-    /// Log in; prints a token.
+    List(List),
+    /// Log in at a running service; prints a token
     ///
     /// The password is asked for without echo, or read from standard input: one line.
-    Auth {
-        /// The user's e-mail.
-        #[arg(long)]
-        email: String,
-    },
-    /// Say whether a token holds.
+    Auth(Auth),
+    /// Ask a running service whether a token holds
     ///
-    /// The token is the variable USERS_TOKEN, or one line of standard input.
-    Validate,
+    /// The token is the variable USERS_TOKEN, or asked for, or one line of standard input.
+    Validate(Validate),
 }
 
 #[derive(Debug, Args)]
-struct NewUser {
-    /// What the user is called, 1 to 200 characters.
-    #[arg(long)]
-    name: String,
-    /// The user's e-mail, which no other user has.
-    #[arg(long)]
-    email: String,
-    /// Where the user works, up to 200 characters.
-    #[arg(long, default_value = "")]
-    company: String,
+struct Service {
+    /// Where the service listens
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
+    address: String,
 }
 
-impl Command {
-    /// The names of the calls, for the service's own `--help`.
-    pub const NAMES: [&str; 5] = ["create", "get", "list", "auth", "validate"];
+/// The flags of `create`.
+#[derive(Debug, Args)]
+pub struct Create {
+    /// What the user is called, 1 to 200 characters
+    #[arg(long)]
+    name: String,
+    /// The user's e-mail, which no other user has
+    #[arg(long)]
+    email: String,
+    /// Where the user works, up to 200 characters
+    #[arg(long, default_value = "")]
+    company: String,
+    #[command(flatten)]
+    service: Service,
+}
 
-    /// The call that the program's arguments ask for; `None` when they ask for the service. `--help` and mistakes end the
-    /// program here.
+/// The flags of `get`.
+#[derive(Debug, Args)]
+pub struct Get {
+    /// The user's id
+    id: String,
+    #[command(flatten)]
+    service: Service,
+}
+
+/// The flags of `list`.
+#[derive(Debug, Args)]
+pub struct List {
+    #[command(flatten)]
+    service: Service,
+}
+
+/// The flags of `auth`.
+#[derive(Debug, Args)]
+pub struct Auth {
+    /// The user's e-mail
+    #[arg(long)]
+    email: String,
+    #[command(flatten)]
+    service: Service,
+}
+
+/// The flags of `validate`.
+#[derive(Debug, Args)]
+pub struct Validate {
+    #[command(flatten)]
+    service: Service,
+}
+
+impl Call {
+    /// Adds the calls to the service's own command line.
     #[must_use]
-    pub fn from_args(args: impl Iterator<Item = OsString>) -> Option<Self> {
-        let args: Vec<OsString> = args.collect();
-        let first = args.get(1)?.to_str()?;
-        let asks_for_a_call = first == "help" || Self::NAMES.contains(&first);
-        asks_for_a_call.then(|| Self::parse_from(args))
+    pub fn offer(command: Command) -> Command {
+        Self::augment_subcommands(command).args_conflicts_with_subcommands(true)
+    }
+
+    /// The call that is asked for, if one is.
+    #[must_use]
+    pub fn asked(matches: &ArgMatches) -> Option<Self> {
+        Self::from_arg_matches(matches).ok()
     }
 
     /// Makes the call and prints the answer.
@@ -80,22 +103,58 @@ impl Command {
     /// # Errors
     /// When the service cannot be reached or refuses.
     pub async fn run(self) -> Result<(), ClientError> {
-        match self.call {
-            Call::Create(user) => {
+        match self {
+            Self::Create(Create { name, email, company, service }) => {
                 let password = secret::new_password()?;
-                let mut client = Client::connect(&self.address).await?;
-                client.create(user.name, user.company, user.email, password).await
+                Client::connect(&service.address).await?.create(name, company, email, password).await
             }
-            Call::Get { id } => Client::connect(&self.address).await?.get(id).await,
-            Call::List => Client::connect(&self.address).await?.list().await,
-            Call::Auth { email } => {
+            Self::Get(Get { id, service }) => Client::connect(&service.address).await?.get(id).await,
+            Self::List(List { service }) => Client::connect(&service.address).await?.list().await,
+            Self::Auth(Auth { email, service }) => {
                 let password = secret::password()?;
-                Client::connect(&self.address).await?.auth(email, password).await
+                Client::connect(&service.address).await?.auth(email, password).await
             }
-            Call::Validate => {
+            Self::Validate(Validate { service }) => {
                 let token = secret::token()?;
-                Client::connect(&self.address).await?.validate(token).await
+                Client::connect(&service.address).await?.validate(token).await
             }
         }
+    }
+}
+
+/// The first part of what clap says of a mistake, in one line.
+#[must_use]
+pub fn one_line(mistake: &clap::Error) -> String {
+    let said = mistake.to_string();
+    let said = said.strip_prefix("error: ").unwrap_or(&said);
+    let first: Vec<_> = said.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    format!("{}; --help says more", first.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(line: &str) -> Result<Option<Call>, String> {
+        let service = Command::new("users").arg(clap::Arg::new("broker").long("broker"));
+        let matches = Call::offer(service).try_get_matches_from(line.split(' '));
+        matches.map(|matches| Call::asked(&matches)).map_err(|mistake| one_line(&mistake))
+    }
+
+    #[test]
+    fn a_call_is_told_from_the_service_and_its_flags() {
+        assert!(asked("users").unwrap().is_none());
+        assert!(asked("users --broker memory:").unwrap().is_none());
+        assert!(matches!(asked("users list").unwrap(), Some(Call::List(_))));
+        let Some(Call::Get(get)) = asked("users get 7 --address :1").unwrap() else { panic!("a call") };
+        assert_eq!((get.id.as_str(), get.service.address.as_str()), ("7", ":1"));
+    }
+
+    #[test]
+    fn a_mistake_is_one_line_and_a_password_in_a_flag_is_one() {
+        let said = asked("users create --name Ada").unwrap_err();
+        assert_eq!(said, "the following required arguments were not provided: --email <EMAIL>; --help says more");
+        let said = asked("users create --name Ada --email a@b --password hunter22").unwrap_err();
+        assert!(said.contains("--password") && !said.contains("hunter22"), "{said}");
     }
 }

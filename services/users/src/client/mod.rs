@@ -7,4 +7,7 @@ mod calls;
 mod command;
 mod secret;
 
-pub use self::{calls::ClientError, command::Command};
+pub use self::{
+    calls::ClientError,
+    command::{Call, one_line},
+};

@@ -1,5 +1,9 @@
 //! Event-driven microservices: a service says what happened, whoever cares subscribes, the announcement is never lost.
 
+// `#[derive(Event)]` writes paths that begin with `::tidings`, in our own unit tests too.
+#[cfg(test)]
+extern crate self as tidings;
+
 #[doc(hidden)]
 pub mod __private;
 mod admin;

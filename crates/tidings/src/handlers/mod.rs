@@ -19,8 +19,8 @@ mod state;
 
 pub use arguments::{EventArgs, MessageArgs};
 pub use collection::{Complete, Handlers};
-pub(crate) use context::SubscriptionName;
 pub use context::{Context, Meta};
+pub(crate) use context::{Delivered, Place, SubscriptionName};
 pub(crate) use dispatch::{Dispatch, Registration, Slot, empty_slot};
 pub use extract::{Early, Extract};
 pub(crate) use failure::Verdict;
@@ -33,5 +33,5 @@ pub use outcome::IntoOutcome;
 pub use registrations::InvalidHandlers;
 pub use state::{FromRef, State};
 
-#[cfg(test)]
+#[cfg(all(test, feature = "memory"))]
 mod tests;

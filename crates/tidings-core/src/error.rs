@@ -100,6 +100,12 @@ pub enum PublishError {
         #[source]
         source: BoxError,
     },
+    /// The outbox row could not be written, since another transaction was in the way: run the whole transaction again.
+    #[error("not published: another transaction was in the way; run this one again")]
+    Conflict(#[source] BoxError),
+    /// The outbox row could not be written.
+    #[error("not published: the outbox could not be written")]
+    Outbox(#[source] BoxError),
     /// The broker was closed.
     #[error("not published: the broker is closed")]
     Closed,
@@ -109,7 +115,7 @@ impl PublishError {
     /// Whether the same message may be taken later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Closed)
+        matches!(self, Self::Unavailable(_) | Self::Conflict(_) | Self::Closed)
     }
 }
 

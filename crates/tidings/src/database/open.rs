@@ -67,22 +67,43 @@ async fn open_postgres(
         .as_str()
         .parse::<sqlx::postgres::PgConnectOptions>()
         .map_err(|error| DatabaseError::Url { url: redacted(url), reason: error.to_string() })?;
-    let pool = sqlx::postgres::PgPoolOptions::new()
-        .max_connections(options.connections)
-        .acquire_timeout(options.acquire)
-        .connect_lazy_with(connect);
+    wait_for_postgres(url, &connect, options.wait, on_wait).await?;
+    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(options.connections).acquire_timeout(options.acquire);
+    Ok(pool.connect_lazy_with(connect).into())
+}
+
+/// With a connection of its own: a pool tries again by itself until its own time is up, without a word.
+#[cfg(feature = "postgres")]
+async fn wait_for_postgres(
+    url: &Url,
+    connect: &sqlx::postgres::PgConnectOptions,
+    wait: Duration,
+    on_wait: impl Fn(&DatabaseError),
+) -> Result<(), DatabaseError> {
+    use sqlx::{ConnectOptions, Connection};
+
     let begun = std::time::Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
-        let Err(source) = sqlx::query("SELECT 1").execute(&pool).await else { return Ok(pool.into()) };
+        let source = match connect.connect().await {
+            Ok(connection) => return Ok(connection.close().await?),
+            Err(source) => source,
+        };
+        let hopeless = is_login_refused(&source) || begun.elapsed() + pause > wait;
         let error = DatabaseError::Unavailable { place: redacted(url), source };
-        if begun.elapsed() + pause > options.wait {
+        if hopeless {
             return Err(error);
         }
         on_wait(&error);
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// Class 28, <https://www.postgresql.org/docs/current/errcodes-appendix.html>: waiting does not mend a wrong password.
+#[cfg(feature = "postgres")]
+fn is_login_refused(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code.starts_with("28"))
 }
 
 #[cfg(feature = "postgres")]

@@ -1,0 +1,135 @@
+use std::time::Duration;
+
+use tidings_core::Outcome;
+
+use super::*;
+
+pub async fn no_more_is_delivered_than_was_asked_for(engine: Engine) {
+    let broker = engine.open().await;
+    let mut reader = subscribe(&*broker, "g", "t").await;
+    publish(&*broker, &numbered("t", 50)).await;
+    let mut came = Vec::new();
+    for max in [1, 7, 3, 20, 19] {
+        // `take` and `next` check what one fetch brings.
+        came.extend(bodies(&reader.take(max).await));
+    }
+    assert_eq!(came, numbers(0, 50));
+}
+
+pub async fn no_more_is_unsettled_than_was_allowed(engine: Engine) {
+    let broker = engine.open().await;
+    let mut reader = subscribe_with(&*broker, Subscription { unsettled: 10, ..subscription("g", "t") }).await;
+    publish(&*broker, &numbered("t", 20)).await;
+    let held = reader.take(10).await;
+    nothing_comes(&mut reader, 100).await;
+    reader.end(&held[..3], Outcome::Ack).await;
+    assert_eq!(bodies(&reader.take(3).await), numbers(10, 13));
+    nothing_comes(&mut reader, 100).await;
+}
+
+/// For what should not be there a while is all there is.
+async fn nothing_comes(reader: &mut Reader, max: usize) {
+    let came = tokio::time::timeout(Duration::from_millis(300), reader.fetch.fetch(max)).await;
+    assert!(came.is_err(), "{came:?}");
+}
+
+pub async fn without_a_settlement_there_is_no_next_one(engine: Engine) {
+    let broker = engine.open().await;
+    let mut reader = subscribe_with(&*broker, Subscription { unsettled: 1, ..subscription("g", "t") }).await;
+    publish(&*broker, &numbered("t", 3)).await;
+    for n in 0..3 {
+        let held = reader.take(1).await;
+        assert_eq!(body(&held[0]), n.to_string());
+        nothing_comes(&mut reader, 1).await;
+        reader.end(&held, Outcome::Ack).await;
+    }
+}
+
+pub async fn what_is_published_right_after_subscribing_by_another_opening_arrives(engine: Engine) {
+    let (publisher, subscriber) = (engine.open().await, engine.open().await);
+    for round in 0..20 {
+        let topic = format!("t.{round}");
+        let mut reader = subscribe(&*subscriber, "g", &topic).await;
+        publish(&*publisher, &[message(&topic, "0")]).await;
+        assert_eq!(reader.read(1).await, ["0"]);
+    }
+}
+
+pub async fn a_fetch_for_nothing_brings_nothing(engine: Engine) {
+    let broker = engine.open().await;
+    let mut idle = subscribe(&*broker, "g", "t").await;
+    let mut busy = subscribe(&*broker, "g", "t").await;
+    let waiting = tokio::spawn(async move {
+        let came = tokio::time::timeout(Duration::from_secs(1), idle.fetch.fetch(0)).await;
+        assert!(came.is_err(), "{came:?}");
+    });
+    for round in 0..20 {
+        publish(&*broker, &[message("t", &round.to_string())]).await;
+        assert_eq!(busy.read(1).await, [round.to_string()]);
+    }
+    waiting.await.unwrap();
+}
+
+pub async fn fetches_that_were_given_up_lose_nothing(engine: Engine) {
+    let broker = engine.open().await;
+    let mut reader = subscribe(&*broker, "g", "t").await;
+    let publisher = Arc::clone(&broker);
+    let publishing = tokio::spawn(async move {
+        for message in numbered("t", 200) {
+            publish(&*publisher, &[message]).await;
+        }
+    });
+    let mut came = Vec::new();
+    let mut patience = 0;
+    while came.len() < 200 {
+        patience = (patience + 37) % 3_000;
+        let fetched = tokio::time::timeout(Duration::from_micros(patience), reader.fetch.fetch(7)).await;
+        if let Ok(Ok(Fetched::Deliveries(deliveries))) = fetched {
+            reader.end(&deliveries, Outcome::Ack).await;
+            came.extend(bodies(&deliveries));
+        }
+    }
+    assert_eq!(came, numbers(0, 200));
+    publishing.await.unwrap();
+    reader.is_drained(&*broker, "t").await;
+}
+
+pub async fn a_fetch_that_was_given_up_takes_nothing_from_the_others(engine: Engine) {
+    let broker = engine.open().await;
+    let mut fickle = subscribe(&*broker, "g", "t").await;
+    let mut steady = subscribe(&*broker, "g", "t").await;
+    let publisher = Arc::clone(&broker);
+    let publishing = tokio::spawn(async move {
+        for message in numbered("t", 50) {
+            publish(&*publisher, &[message]).await;
+        }
+    });
+    let mut came = Vec::new();
+    for patience in 0..50 {
+        let fetched = tokio::time::timeout(Duration::from_micros(patience * 40), fickle.fetch.fetch(7)).await;
+        if let Ok(Ok(Fetched::Deliveries(deliveries))) = fetched {
+            fickle.end(&deliveries, Outcome::Ack).await;
+            came.extend(bodies(&deliveries));
+        }
+    }
+    publishing.await.unwrap();
+    // From here on only the other one asks.
+    while came.len() < 50 {
+        let next = steady.next(50).await;
+        steady.end(&next, Outcome::Ack).await;
+        came.extend(bodies(&next));
+    }
+    assert_eq!(as_set(&came).len(), 50);
+}
+
+pub async fn settling_goes_on_while_a_fetch_waits(engine: Engine) {
+    let broker = engine.open().await;
+    let mut reader = subscribe(&*broker, "g", "t").await;
+    publish(&*broker, &numbered("t", 1)).await;
+    let held = reader.take(1).await;
+    let settle = Arc::clone(&reader.settle);
+    let waiting = tokio::spawn(async move { reader.take(1).await });
+    within(settle.settle(&[(held[0].receipt, Outcome::HandBack)])).await.unwrap();
+    let again = waiting.await.unwrap();
+    assert_eq!((body(&again[0]).as_str(), again[0].deliveries), ("0", Some(2)));
+}

@@ -1,0 +1,144 @@
+use std::time::Duration;
+
+use tidings_core::Outcome;
+
+use super::*;
+
+pub async fn every_group_gets_everything(engine: Engine) {
+    let broker = engine.open().await;
+    let mut readers = Vec::new();
+    for group in ["a", "b", "c"] {
+        readers.push(subscribe(&*broker, group, "t").await);
+    }
+    publish(&*broker, &numbered("t", 100)).await;
+    for reader in &mut readers {
+        assert_eq!(reader.read(100).await, numbers(0, 100));
+    }
+}
+
+pub async fn the_instances_of_a_group_share(engine: Engine) {
+    let (one, other) = (engine.open().await, engine.open().await);
+    let mut readers = [subscribe(&*one, "g", "t").await, subscribe(&*other, "g", "t").await];
+    publish(&*one, &numbered("t", 100)).await;
+    let mut came = Vec::new();
+    let mut shares = [0, 0];
+    while came.len() < 100 {
+        for (reader, share) in readers.iter_mut().zip(&mut shares) {
+            // A fetch may find nothing left: the other one had it.
+            if let Ok(deliveries) = tokio::time::timeout(Duration::from_secs(2), reader.next(10)).await {
+                *share += deliveries.len();
+                reader.end(&deliveries, Outcome::Ack).await;
+                came.extend(bodies(&deliveries));
+            }
+        }
+    }
+    assert_eq!((as_set(&came).len(), came.len()), (100, 100));
+    assert!(shares.iter().all(|share| *share >= 10), "{shares:?}");
+}
+
+pub async fn a_pattern_gets_its_topics_and_no_others(engine: Engine) {
+    let broker = engine.open().await;
+    // One topic is there before the subscriptions, the others come later.
+    publish(&*broker, &[message("user.created", "before")]).await;
+    let all = ["user.created", "user.address.changed", "order.created", "user", "userx.created"];
+    let patterns = [
+        ("user.created", &[0][..]),
+        ("user.*", &[0]),
+        ("user.>", &[0, 1]),
+        ("*.created", &[0, 2, 4]),
+        (">", &[0, 1, 2, 3, 4]),
+        ("dead.>", &[5]),
+        ("again.g.user.*", &[6]),
+    ];
+    let mut readers = Vec::new();
+    for (n, (pattern, _)) in patterns.iter().enumerate() {
+        readers.push(subscribe(&*broker, &format!("g{n}"), pattern).await);
+    }
+    let mut batch: Vec<_> = all.iter().enumerate().map(|(n, topic)| message(topic, &n.to_string())).collect();
+    let (group, topic) = (GroupName::new("g").unwrap(), Topic::new("user.created").unwrap());
+    batch.push(message("t", "5").into_builder().topic(Topic::dead(&group, &topic)).build());
+    batch.push(message("t", "6").into_builder().topic(Topic::again(&group, &topic)).build());
+    publish(&*broker, &batch).await;
+    for (reader, (pattern, expected)) in readers.iter_mut().zip(patterns) {
+        let expected: Vec<_> = expected.iter().map(ToString::to_string).collect();
+        assert_eq!(reader.read(expected.len()).await, expected, "{pattern}");
+    }
+    for (reader, (pattern, _)) in readers.iter_mut().zip(patterns).take(5) {
+        let topic = if pattern == "user.created" { pattern.to_owned() } else { pattern.replace(['*', '>'], "created") };
+        // Others get it too, after what they were shown to have read.
+        let last = message(&topic, &topic);
+        publish(&*broker, std::slice::from_ref(&last)).await;
+        loop {
+            let next = reader.take(1).await;
+            reader.end(&next, Outcome::Ack).await;
+            if next[0].message == last {
+                break;
+            }
+            assert!(next[0].message.body().len() > 1, "{pattern}: {next:?}");
+        }
+    }
+}
+
+pub async fn many_topics_at_once(engine: Engine) {
+    let broker = engine.open().await;
+    let mut everything = subscribe(&*broker, "all", ">").await;
+    let mut one = subscribe(&*broker, "one", "t.77").await;
+    let batch: Vec<_> = (0..300).map(|n| message(&format!("t.{}", n % 150), &n.to_string())).collect();
+    publish(&*broker, &batch).await;
+    assert_eq!(everything.read(300).await, numbers(0, 300));
+    assert_eq!(one.read(2).await, ["77", "227"]);
+}
+
+pub async fn the_patterns_of_a_group_are_apart(engine: Engine) {
+    let broker = engine.open().await;
+    let mut readers = [subscribe(&*broker, "g", "t").await, subscribe(&*broker, "g", "*").await];
+    publish(&*broker, &numbered("t", 10)).await;
+    for reader in &mut readers {
+        assert_eq!(reader.read(10).await, numbers(0, 10));
+    }
+}
+
+pub async fn each_instance_gets_everything_and_leaves_nothing_behind(engine: Engine) {
+    let broker = engine.open().await;
+    let each = || Subscription { members: Members::Each, start: None, ..subscription("g", "t") };
+    publish(&*broker, &[message("t", "before")]).await;
+    let mut readers = [subscribe_with(&*broker, each()).await, subscribe_with(&*engine.open().await, each()).await];
+    publish(&*broker, &numbered("t", 10)).await;
+    for reader in &mut readers {
+        assert_eq!(bodies(&reader.take(10).await), numbers(0, 10));
+    }
+    for reader in readers {
+        reader.close().await;
+    }
+    publish(&*broker, &[message("t", "while nobody is there")]).await;
+    let mut later = subscribe_with(&*broker, each()).await;
+    later.is_drained(&*broker, "t").await;
+}
+
+pub async fn an_instance_comes_and_one_goes_while_messages_flow(engine: Engine) {
+    const COUNT: usize = 600;
+    let broker = engine.open().await;
+    let mut first = subscribe(&*broker, "g", "t").await;
+    let publisher = Arc::clone(&broker);
+    let publishing = tokio::spawn(async move {
+        for batch in numbered("t", COUNT).chunks(5) {
+            publish(&*publisher, batch).await;
+        }
+    });
+    let mut came = first.read(50).await;
+    let other = engine.open().await;
+    let mut second = subscribe(&*other, "g", "t").await;
+    came.extend(first.read(50).await);
+    came.extend(second.read(1).await);
+    // It leaves with messages in hand.
+    let _unsettled = first.next(20).await;
+    first.close().await;
+    while came.len() < COUNT {
+        let next = second.next(64).await;
+        second.end(&next, Outcome::Ack).await;
+        came.extend(bodies(&next));
+    }
+    publishing.await.unwrap();
+    assert_eq!((as_set(&came).len(), came.len()), (COUNT, COUNT));
+    second.is_drained(&*broker, "t").await;
+}

@@ -1,0 +1,128 @@
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Mutex,
+};
+
+use tidings_core::Outcome;
+
+use super::*;
+
+/// What instances saw of each key, and which keys somebody has in hand.
+#[derive(Default)]
+struct Seen {
+    in_hand: Mutex<HashMap<String, usize>>,
+    by_key: Mutex<BTreeMap<String, Vec<usize>>>,
+}
+
+impl Seen {
+    /// Notes deliveries to one instance; no other may hold a key of theirs.
+    fn begin(&self, instance: usize, deliveries: &[Delivery]) {
+        let mut in_hand = self.in_hand.lock().unwrap();
+        let mut by_key = self.by_key.lock().unwrap();
+        for delivery in deliveries {
+            let key = delivery.message.key().unwrap().to_string();
+            let holder = *in_hand.entry(key.clone()).or_insert(instance);
+            assert_eq!(holder, instance, "key {key} is in hand at two instances");
+            by_key.entry(key).or_default().push(body(delivery).parse().unwrap());
+        }
+    }
+
+    fn end(&self, deliveries: &[Delivery]) {
+        let mut in_hand = self.in_hand.lock().unwrap();
+        for delivery in deliveries {
+            in_hand.remove(delivery.message.key().unwrap().as_str());
+        }
+    }
+}
+
+pub async fn the_order_of_a_key_holds_under_concurrency(engine: Engine) {
+    const KEYS: usize = 10;
+    const EACH: usize = 40;
+    let seen = Arc::new(Seen::default());
+    let mut tasks = Vec::new();
+    for instance in 0..3 {
+        let (broker, seen) = (engine.open().await, Arc::clone(&seen));
+        let mut reader = subscribe(&*broker, "g", "t").await;
+        tasks.push(tokio::spawn(async move {
+            loop {
+                let deliveries = reader.next(1 + instance * 3).await;
+                seen.begin(instance, &deliveries);
+                tokio::task::yield_now().await;
+                seen.end(&deliveries);
+                reader.end(&deliveries, Outcome::Ack).await;
+            }
+        }));
+    }
+    let mut publishing = Vec::new();
+    for key in 0..KEYS {
+        let broker = engine.open().await;
+        publishing.push(tokio::spawn(async move {
+            for n in 0..EACH {
+                publish(&*broker, &[keyed("t", &format!("k{key}"), &n.to_string())]).await;
+            }
+        }));
+    }
+    for task in publishing {
+        within(task).await.unwrap();
+    }
+    let expected: Vec<_> = (0..EACH).collect();
+    within(async {
+        while seen.by_key.lock().unwrap().values().map(Vec::len).sum::<usize>() < KEYS * EACH {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    for task in tasks {
+        assert!(!task.is_finished(), "an instance stopped: {:?}", task.await);
+        task.abort();
+    }
+    for (key, numbers) in &*seen.by_key.lock().unwrap() {
+        assert_eq!(*numbers, expected, "{key}");
+    }
+}
+
+pub async fn a_key_in_hand_is_not_given_to_another_instance(engine: Engine) {
+    let (one, other) = (engine.open().await, engine.open().await);
+    let mut holder = subscribe(&*one, "g", "t").await;
+    publish(&*one, &[keyed("t", "k", "1")]).await;
+    let held = holder.take(1).await;
+    let mut second = subscribe(&*other, "g", "t").await;
+    publish(&*one, &[keyed("t", "k", "2"), keyed("t", "l", "3"), keyed("t", "k", "4"), keyed("t", "m", "5")]).await;
+    assert_eq!(second.read(2).await, ["3", "5"]);
+    holder.end(&held, Outcome::Ack).await;
+    // Who gets the rest is open; that nobody has both at once, and in which order, is not.
+    let mut rest = Vec::new();
+    while rest.len() < 2 {
+        tokio::select! {
+            next = holder.next(1) => { holder.end(&next, Outcome::Ack).await; rest.extend(bodies(&next)); }
+            next = second.next(1) => { second.end(&next, Outcome::Ack).await; rest.extend(bodies(&next)); }
+        }
+    }
+    assert_eq!(rest, ["2", "4"]);
+}
+
+pub async fn a_hot_key_does_not_keep_the_others_waiting(engine: Engine) {
+    let (one, other) = (engine.open().await, engine.open().await);
+    let mut stuck = subscribe(&*one, "g", "t").await;
+    publish(&*one, &[keyed("t", "hot", "0")]).await;
+    let _held = stuck.take(1).await;
+    let hot: Vec<_> = (1..2_000).map(|n| keyed("t", "hot", &n.to_string())).collect();
+    publish(&*one, &hot).await;
+    publish(&*one, &[keyed("t", "cold", "cold"), message("t", "none")]).await;
+    let mut free = subscribe(&*other, "g", "t").await;
+    assert_eq!(free.read(2).await, ["cold", "none"]);
+    // The holder may have more of what it holds, in order.
+    assert_eq!(bodies(&stuck.take(100).await), numbers(1, 101));
+}
+
+pub async fn the_key_of_an_instance_that_went_away_is_taken_over_in_order(engine: Engine) {
+    let (one, other) = (engine.open().await, engine.open().await);
+    let mut first = subscribe(&*one, "g", "t").await;
+    let mut second = subscribe(&*other, "g", "t").await;
+    let batch: Vec<_> = (0..50).map(|n| keyed("t", "k", &n.to_string())).collect();
+    publish(&*one, &batch).await;
+    assert_eq!(bodies(&first.take(20).await), numbers(0, 20));
+    let waiting = tokio::spawn(async move { second.read(50).await });
+    drop(first);
+    assert_eq!(waiting.await.unwrap(), numbers(0, 50));
+}

@@ -1,0 +1,123 @@
+use std::time::{Duration, SystemTime};
+
+use tidings_core::{Headers, Outcome, PublishError, TraceContext, dedup_of};
+
+use super::*;
+
+pub async fn what_was_published_arrives_whole(engine: Engine) {
+    let broker = engine.open().await;
+    let mut reader = subscribe(&*broker, "g", "t").await;
+    let mut headers = Headers::new();
+    for (name, value) in [("a", "with: colon, ünicode"), ("a", "again"), ("b", ""), ("c", &"x".repeat(4_096))] {
+        headers.append(name, value).unwrap();
+    }
+    let full = message("t", "")
+        .into_builder()
+        .event_type("com.example.t")
+        .time(SystemTime::UNIX_EPOCH + Duration::from_nanos(1_800_000_000_123_456_789))
+        .content_type("application/octet-stream")
+        .key(Key::new("a key with blanks ü").unwrap())
+        .trace(TraceContext::start().with_state("vendor=1"))
+        .headers(headers)
+        .build();
+    let sent: Vec<_> = [&b""[..], b"1", b"\xff\0\xfe", &[b'x'; 1_024]]
+        .into_iter()
+        .flat_map(|body| {
+            let body = Bytes::copy_from_slice(body);
+            [message("t", "").into_builder().body(body.clone()).build(), new_id(&full).body(body).build()]
+        })
+        .collect();
+    publish(&*broker, &sent).await;
+    let came: Vec<_> = reader.take(sent.len()).await.into_iter().map(|delivery| delivery.message).collect();
+    assert_eq!(came, sent);
+}
+
+/// Everything of a message but its id.
+fn new_id(of: &Message) -> tidings_core::MessageBuilder {
+    of.clone().into_builder().id(tidings_core::MessageId::generate())
+}
+
+pub async fn a_message_of_the_largest_size_arrives_and_a_larger_one_is_named(engine: Engine) {
+    let broker = engine.open().await;
+    let mut reader = subscribe(&*broker, "g", "t").await;
+    let limit = broker.capabilities().max_message;
+    let of = |size: usize| message("t", "").into_builder().body(vec![b'x'; size].into()).build();
+    let (fits, too_large) = (of(limit - 8 * 1024), of(limit));
+    let failures = within(broker.publish(&[too_large, fits.clone()])).await.unwrap_err();
+    let (place, error) = &failures.failed()[0];
+    assert!(matches!(error, PublishError::TooLarge { limit: said, .. } if *said == limit), "{error}");
+    assert_eq!((*place, failures.failed().len()), (0, 1));
+    assert_eq!(reader.take(1).await[0].message, fits);
+}
+
+pub async fn exactly_the_messages_that_were_not_taken_are_named(engine: Engine) {
+    let broker = engine.open().await;
+    let mut reader = subscribe(&*broker, "g", "t").await;
+    let limit = broker.capabilities().max_message;
+    let mut batch = numbered("t", 100);
+    for place in [0, 50, 99] {
+        batch[place] = batch[place].clone().into_builder().body(vec![0; limit + 1].into()).build();
+    }
+    for bad in ["a..b", "user.*"] {
+        let topic = Topic::from_wire(bad).unwrap();
+        batch.push(message("t", "").into_builder().topic(topic).build());
+    }
+    let failures = within(broker.publish(&batch)).await.unwrap_err();
+    let places: Vec<_> = failures.failed().iter().map(|(place, _)| *place).collect();
+    assert_eq!(places, [0, 50, 99, 100, 101]);
+    assert!(matches!(failures.failed()[4].1, PublishError::Name(_)));
+    let expected: Vec<_> = (1..99).filter(|n| *n != 50).map(|n| n.to_string()).collect();
+    assert_eq!(reader.read(97).await, expected);
+    reader.is_drained(&*broker, "t").await;
+}
+
+pub async fn a_second_publish_is_recognised(engine: Engine) {
+    let broker = engine.open().await;
+    let mut reader = subscribe(&*broker, "g", "t").await;
+    let batch = numbered("t", 100);
+    publish(&*broker, &batch).await;
+    publish(&*engine.open().await, &batch[50..]).await;
+    let twice = message("t", "100").into_builder().dedup_id("own").build();
+    publish(&*broker, &[twice.clone(), twice]).await;
+    assert_eq!(reader.read(101).await, numbers(0, 101));
+    reader.is_drained(&*broker, "t").await;
+}
+
+pub async fn an_event_and_its_dead_letter_share_an_id_and_both_arrive(engine: Engine) {
+    let broker = engine.open().await;
+    let (mut events, mut letters) = (subscribe(&*broker, "g", "t").await, subscribe(&*broker, "ops", "dead.g.>").await);
+    let event = message("t", "event");
+    publish(&*broker, std::slice::from_ref(&event)).await;
+    let taken = events.take(1).await;
+    let group = GroupName::new("g").unwrap();
+    let letter = event
+        .clone()
+        .into_builder()
+        .topic(Topic::dead(&group, event.topic()))
+        .dedup_id(dedup_of(&[&"dead", &"g", &"t", &"/case", &event.id().to_string(), &"0"]))
+        .build();
+    publish(&*broker, &[letter.clone(), letter]).await;
+    events.end(&taken, Outcome::Reject).await;
+    assert_eq!(letters.take(1).await[0].message.id(), event.id());
+    events.is_drained(&*broker, "t").await;
+}
+
+pub async fn publishes_that_were_given_up_leave_nothing_broken(engine: Engine) {
+    let broker = engine.open().await;
+    let mut reader = subscribe(&*broker, "g", "t").await;
+    let mut begun = Vec::new();
+    for round in 0..20 {
+        let batch = numbered("t", 10);
+        let future = broker.publish(&batch);
+        let _ = tokio::time::timeout(Duration::from_micros(round * 50), future).await;
+        begun.extend(batch);
+    }
+    // Whoever gave up tries again, as the relay does: each message arrives once.
+    publish(&*broker, &begun).await;
+    let mut came: Vec<_> = reader.take(begun.len()).await.into_iter().map(|delivery| delivery.message.id().to_string()).collect();
+    came.sort_unstable();
+    let mut sent: Vec<_> = begun.iter().map(|message| message.id().to_string()).collect();
+    sent.sort_unstable();
+    assert_eq!(came, sent);
+    reader.is_drained(&*broker, "t").await;
+}

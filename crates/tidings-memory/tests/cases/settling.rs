@@ -1,0 +1,122 @@
+use std::time::{Duration, Instant};
+
+use tidings_core::Outcome;
+
+use super::*;
+
+const fn retry(after: Duration, attempts: u32) -> Outcome {
+    Outcome::Retry { after, attempts }
+}
+
+pub async fn a_dropped_subscription_gives_back_what_it_held(engine: Engine) {
+    let broker = engine.open().await;
+    let mut first = subscribe(&*broker, "g", "t").await;
+    publish(&*broker, &numbered("t", 20)).await;
+    let held = first.take(10).await;
+    first.end(&held[3..6], Outcome::Ack).await;
+    drop(first);
+    let mut second = subscribe(&*broker, "g", "t").await;
+    let again = second.take(17).await;
+    let expected: Vec<_> = (0..20).filter(|n| !(3..6).contains(n)).map(|n| n.to_string()).collect();
+    assert_eq!(bodies(&again), expected);
+    let of = |n: usize| (again[n].deliveries, again[n].attempts);
+    assert_eq!((of(0), of(16)), ((Some(2), 0), (Some(1), 0)));
+}
+
+pub async fn a_retry_comes_again_not_earlier_than_asked(engine: Engine) {
+    const WAIT: Duration = Duration::from_secs(2);
+    let broker = engine.open().await;
+    let mut reader = subscribe(&*broker, "g", "t").await;
+    publish(&*broker, &numbered("t", 10)).await;
+    let mut held = reader.take(10).await;
+    let late = held.remove(4);
+    let begun = Instant::now();
+    reader.end(&[late], retry(WAIT, 1)).await;
+    reader.end(&held, Outcome::Ack).await;
+    let again = reader.take(1).await;
+    assert!(begun.elapsed() >= WAIT, "{:?}", begun.elapsed());
+    assert_eq!((body(&again[0]).as_str(), again[0].attempts), ("4", 1));
+}
+
+pub async fn a_retry_at_once_comes_again_at_once(engine: Engine) {
+    let broker = engine.open().await;
+    let mut reader = subscribe(&*broker, "g", "t").await;
+    publish(&*broker, &numbered("t", 3)).await;
+    let held = reader.take(2).await;
+    reader.end(&held[..1], retry(Duration::ZERO, 1)).await;
+    let next = reader.take(2).await;
+    assert_eq!(bodies(&next), ["0", "2"]);
+    assert_eq!((next[0].attempts, next[1].attempts), (1, 0));
+}
+
+pub async fn attempts_rise_and_handing_back_is_none(engine: Engine) {
+    let broker = engine.open().await;
+    let mut reader = subscribe(&*broker, "g", "t").await;
+    publish(&*broker, &numbered("t", 1)).await;
+    for attempt in 0..4 {
+        let held = reader.take(1).await;
+        assert_eq!(held[0].attempts, attempt);
+        reader.end(&held, retry(Duration::from_millis(10), attempt + 1)).await;
+        let held = reader.take(1).await;
+        assert_eq!((held[0].attempts, held[0].deliveries), (attempt + 1, Some(attempt * 2 + 2)));
+        reader.end(&held, Outcome::HandBack).await;
+    }
+    // Another opening knows as much.
+    reader.close().await;
+    let mut other = subscribe(&*engine.open().await, "g", "t").await;
+    assert_eq!(other.take(1).await[0].attempts, 4);
+}
+
+pub async fn a_waiting_retry_keeps_nothing_else_waiting(engine: Engine) {
+    let broker = engine.open().await;
+    let mut reader = subscribe(&*broker, "g", "t").await;
+    publish(&*broker, &[keyed("t", "k", "0")]).await;
+    let held = reader.take(1).await;
+    reader.end(&held, retry(Duration::from_secs(900), 1)).await;
+    publish(&*broker, &[keyed("t", "k", "1"), message("t", "2")]).await;
+    assert_eq!(reader.read(2).await, ["1", "2"]);
+}
+
+pub async fn what_was_rejected_is_forgotten(engine: Engine) {
+    let broker = engine.open().await;
+    let mut reader = subscribe(&*broker, "g", "t").await;
+    publish(&*broker, &numbered("t", 1)).await;
+    let held = reader.take(1).await;
+    reader.end(&held, Outcome::Reject).await;
+    reader.is_drained(&*broker, "t").await;
+    reader.close().await;
+    subscribe(&*broker, "g", "t").await.is_drained(&*broker, "t").await;
+}
+
+pub async fn a_receipt_settles_once_and_a_lost_one_nothing(engine: Engine) {
+    let broker = engine.open().await;
+    let mut first = subscribe(&*broker, "g", "t").await;
+    publish(&*broker, &numbered("t", 1)).await;
+    let old = first.take(1).await;
+    let settle = Arc::clone(&first.settle);
+    first.close().await;
+    let mut second = subscribe(&*broker, "g", "t").await;
+    let new = second.take(1).await;
+    within(settle.settle(&[(old[0].receipt, Outcome::Ack)])).await.unwrap();
+    assert_eq!(within(settle.extend(&[old[0].receipt])).await.unwrap(), [old[0].receipt]);
+    assert_eq!(within(second.settle.extend(&[new[0].receipt])).await.unwrap(), []);
+    second.end(&new, Outcome::HandBack).await;
+    // It is still there, and its second receipt is used up.
+    let newest = second.take(1).await;
+    second.end(&new, Outcome::Ack).await;
+    assert_eq!(within(second.settle.extend(&[newest[0].receipt])).await.unwrap(), []);
+    second.end(&newest, Outcome::Ack).await;
+    second.end(&newest, retry(Duration::ZERO, 1)).await;
+    second.is_drained(&*broker, "t").await;
+}
+
+pub async fn what_is_handed_back_comes_again_in_order(engine: Engine) {
+    let broker = engine.open().await;
+    let mut reader = subscribe(&*broker, "g", "t").await;
+    let batch: Vec<_> = (0..20).map(|n| keyed("t", &format!("k{}", n % 3), &n.to_string())).collect();
+    publish(&*broker, &batch).await;
+    let mut held = reader.take(15).await;
+    held.reverse();
+    reader.end(&held, Outcome::HandBack).await;
+    assert_eq!(reader.read(20).await, numbers(0, 20));
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lettre::message::Mailbox;
-use tidings::{Failure, Reject, handlers::State};
+use tidings::{Failure, Reject, State};
 use tracing::info;
 
 use crate::event::UserCreated;

@@ -87,7 +87,7 @@ impl SendError {
 #[derive(Debug, thiserror::Error)]
 pub enum MailUrlError {
     /// It is no URL of a known kind.
-    #[error("--mail {0}; use file:<folder>, smtp://[user:password@]host[:port][?tls=required|off][&ca=<file>] or smtps://…")]
+    #[error("it {0}; use file:FOLDER, smtp://[USER:PASSWORD@]HOST[:PORT][?tls=required|off][&ca=FILE] or smtps://…")]
     Url(String),
     /// The folder cannot be made or written to.
     #[error("the folder {path:?} of --mail cannot be used")]

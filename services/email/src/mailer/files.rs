@@ -29,6 +29,10 @@ impl Files {
         Ok(Self { folder: folder.into() })
     }
 
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Writes the mail under its key, in the place of one of the same key, and answers where.
     ///
     /// # Cancel safety

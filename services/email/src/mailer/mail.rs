@@ -86,19 +86,40 @@ impl Mail {
     }
 }
 
+/// The sender that `text` names: an address, or a name and one.
+///
+/// # Errors
+/// [`InvalidAddress`] when mail cannot be from it; that is found out here and not with the first mail.
+pub fn sender(text: &str) -> Result<Mailbox, InvalidAddress> {
+    if text.chars().any(char::is_control) {
+        return Err(InvalidAddress::Control);
+    }
+    let said: Mailbox = text.parse()?;
+    let address = checked(said.email.as_ref())?;
+    // Any server must be able to take it.
+    if !address.user().is_ascii() {
+        return Err(InvalidAddress::Form(AddressError::InvalidUser));
+    }
+    let from = Mailbox::new(said.name, address);
+    let content = Content { subject: String::new(), text: String::new(), html: String::new() };
+    Mail::new(MailKey::of(""), "probe", &from, "", from.email.as_ref(), content)?;
+    Ok(from)
+}
+
 /// The address, its domain in ASCII: then only letters outside ASCII before the @ need a server with SMTPUTF8.
 fn checked(address: &str) -> Result<Address, InvalidAddress> {
     if address.chars().any(char::is_control) {
         return Err(InvalidAddress::Control);
     }
     let address: Address = address.parse()?;
-    let ascii = match url::Host::parse(address.domain()) {
-        Ok(url::Host::Domain(domain)) => Address::new(address.user(), domain)?,
+    let ascii = match (address.domain().is_ascii(), url::Host::parse(address.domain())) {
+        (false, Ok(url::Host::Domain(domain))) => Address::new(address.user(), domain)?,
         _ => address,
     };
-    match ascii.as_ref() as &str {
-        text if text.len() > LONGEST_ADDRESS => Err(InvalidAddress::Long),
-        _ => Ok(ascii),
+    let text: &str = ascii.as_ref();
+    match text.len() > LONGEST_ADDRESS {
+        true => Err(InvalidAddress::Long),
+        false => Ok(ascii),
     }
 }
 
@@ -181,5 +202,19 @@ pub(super) mod tests {
         assert_eq!(mail.to(), "ада@xn--bcher-kva.example");
         let mail = mail_to("1", "Ada", "ada@[127.0.0.1]");
         assert_eq!(mail.to(), "ada@[127.0.0.1]");
+    }
+
+    #[test]
+    fn a_sender_is_an_address_with_or_without_a_name() {
+        for (text, is) in [
+            ("welcome@localhost", "welcome@localhost"),
+            ("Tidings <welcome@example.com>", "Tidings <welcome@example.com>"),
+            ("\"Böll, H.\" <h@bücher.example>", "\"Böll, H.\" <h@xn--bcher-kva.example>"),
+        ] {
+            assert_eq!(sender(text).unwrap().to_string(), is);
+        }
+        for text in ["", "welcome", "a@b, c@d", "Tidings\r\nBcc: x <a@b>", "ж@example.com"] {
+            assert!(sender(text).is_err(), "{text}");
+        }
     }
 }

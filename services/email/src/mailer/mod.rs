@@ -13,7 +13,7 @@ use std::time::Duration;
 use lettre::message::Mailbox;
 
 pub use error::{MailUrlError, SendError};
-pub use mail::{InvalidAddress, Mail};
+pub use mail::{InvalidAddress, Mail, sender};
 
 use files::Files;
 use smtp::Smtp;
@@ -62,6 +62,15 @@ impl Mailer {
             Target::Folder(folder) => Kind::Files(Files::open(folder)?),
             Target::Server(server) => Kind::Smtp(Smtp::new(*server, from, limits)),
         }))
+    }
+
+    /// Where the mails go, for people: a folder, or host and port.
+    #[must_use]
+    pub fn target(&self) -> String {
+        match &self.0 {
+            Kind::Files(files) => files.folder().display().to_string(),
+            Kind::Smtp(smtp) => smtp.server().name(),
+        }
     }
 
     /// Sends one mail; the same mail sent again replaces the file, or reaches the mail server with the same `Message-ID`.

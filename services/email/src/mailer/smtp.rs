@@ -40,6 +40,10 @@ impl Smtp {
         Self { server, hello, limits, idle: Mutex::default() }
     }
 
+    pub(super) fn server(&self) -> &Server {
+        &self.server
+    }
+
     /// Hands the mail to the server; `Ok` when it has taken responsibility.
     ///
     /// # Cancel safety

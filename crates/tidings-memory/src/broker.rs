@@ -95,7 +95,7 @@ impl Broker for Memory {
         capabilities.deduplication = true;
         capabilities.attempt_counts = true;
         capabilities.earliest_start = EarliestStart::Now;
-        capabilities.max_message = self.hub.settings.max_message;
+        capabilities.max_message = self.hub.settings.largest_event();
         capabilities
     }
 
@@ -144,6 +144,10 @@ impl Broker for Memory {
 
     fn health(&self) -> Health {
         if self.opening.is_closed() { Health::Down("closed".to_owned()) } else { Health::Up }
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        vec![("duplicates", self.hub.lock().duplicates)]
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), BrokerError>> {

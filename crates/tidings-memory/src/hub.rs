@@ -28,6 +28,8 @@ pub(crate) struct State {
     pub(crate) routes: Routes,
     pub(crate) recent: Recent,
     pub(crate) letters: Letters,
+    /// Messages that were published before.
+    pub(crate) duplicates: u64,
     /// Somebody waits for room.
     pub(crate) crowded: bool,
     claims: u64,

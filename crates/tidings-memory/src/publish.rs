@@ -36,12 +36,12 @@ impl Hub {
     }
 
     fn take_one(&self, state: &mut State, message: &Message) -> Taken {
-        let State { lines, routes, recent, letters, .. } = state;
+        let State { lines, routes, recent, letters, duplicates, .. } = state;
         let settings = &self.settings;
         let size = message.size();
-        if size > settings.max_message {
-            let topic = message.topic().to_string();
-            return Taken::No(PublishError::TooLarge { topic, size, limit: settings.max_message });
+        let limit = if message.topic().is_reserved() { settings.max_message } else { settings.largest_event() };
+        if size > limit {
+            return Taken::No(PublishError::TooLarge { topic: message.topic().to_string(), size, limit });
         }
         let route = match routes.of(message.topic(), lines) {
             Ok(route) => route,
@@ -49,6 +49,7 @@ impl Hub {
         };
         let fingerprint = recent.fingerprint(message);
         if !recent.insert(fingerprint) {
+            *duplicates += 1;
             return Taken::Yes;
         }
         for line in route.lines.iter().filter_map(|place| lines.get(*place)) {

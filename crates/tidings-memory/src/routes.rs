@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use foldhash::fast::RandomState;
 use slab::Slab;
-use tidings_core::{InvalidName, Topic, TopicPattern};
+use tidings_core::{InvalidName, Topic};
 
 use crate::hub::Line;
 
@@ -48,9 +48,7 @@ impl Routes {
     }
 
     fn work_out(&mut self, topic: &Topic, lines: &Slab<Line>) -> Result<Arc<Route>, InvalidName> {
-        if TopicPattern::new(topic.as_str())?.has_wildcard() {
-            Topic::new(topic.as_str())?;
-        }
+        topic.check_for_publish()?;
         let matching = lines.iter().filter(|(_, line)| line.pattern.matches(topic)).map(|(place, _)| place).collect();
         let route = Arc::new(Route { lines: matching, is_letter: topic.as_str().starts_with("dead.") });
         if self.all.len() >= Self::MAX {

@@ -14,7 +14,8 @@ pub struct Settings {
     pub max_messages: usize,
     /// `max_bytes`: the same in bytes; by default 64 MiB.
     pub max_bytes: usize,
-    /// `max_message`: the largest message, attributes and headers included; 1 KiB to 64 MiB, by default 1 MiB.
+    /// `max_message`: the largest message, attributes and headers included; 16 KiB to 64 MiB, by default 1 MiB. An event
+    /// leaves 8 KiB of it free, so that its dead letter, with headers of its own, fits too.
     pub max_message: usize,
 }
 
@@ -24,7 +25,15 @@ impl Default for Settings {
     }
 }
 
-const MIB: usize = 1024 * 1024;
+impl Settings {
+    pub(crate) fn largest_event(&self) -> usize {
+        const ROOM_FOR_A_LETTER: usize = 8 * 1024;
+        self.max_message.saturating_sub(ROOM_FOR_A_LETTER)
+    }
+}
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
 
 /// Which broker of this process is meant, and how it is set.
 pub(crate) fn read(url: &Url) -> Result<(String, Settings), BrokerError> {
@@ -39,7 +48,7 @@ pub(crate) fn read(url: &Url) -> Result<(String, Settings), BrokerError> {
     let settings = Settings {
         max_messages: query.parsed("max_messages", "a number from 1 to 16777216")?.unwrap_or(default.max_messages),
         max_bytes: bytes(&mut query, "max_bytes", default.max_bytes, MIB..=usize::MAX)?,
-        max_message: bytes(&mut query, "max_message", default.max_message, 1024..=64 * MIB)?,
+        max_message: bytes(&mut query, "max_message", default.max_message, 16 * KIB..=64 * MIB)?,
     };
     if !(1..=1 << 24).contains(&settings.max_messages) {
         return Err(query.error(format!("`max_messages={}` is not allowed: a number from 1 to 16777216", settings.max_messages)));
@@ -85,8 +94,8 @@ mod tests {
     #[test]
     fn a_url_names_the_broker_and_its_bounds() {
         assert_eq!(read("memory:").unwrap(), (String::new(), Settings::default()));
-        let (name, settings) = read("memory:a-b?max_messages=10&max_bytes=1MiB&max_message=2KiB").unwrap();
-        assert_eq!((name.as_str(), settings.max_messages, settings.max_bytes, settings.max_message), ("a-b", 10, MIB, 2048));
+        let (name, settings) = read("memory:a-b?max_messages=10&max_bytes=1MiB&max_message=32KiB").unwrap();
+        assert_eq!((name.as_str(), settings.max_messages, settings.max_bytes, settings.max_message), ("a-b", 10, MIB, 32 * KIB));
     }
 
     #[test]
@@ -97,7 +106,7 @@ mod tests {
             ("memory:#a", "memory:NAME"),
             ("memory:?max_messages=0", "from 1 to"),
             ("memory:?max_messages=many", "`max_messages=many`"),
-            ("memory:?max_message=1", "from 1KiB to 64MiB"),
+            ("memory:?max_message=1", "from 16KiB to 64MiB"),
             ("memory:?max_bytes=5", "`max_bytes=5`"),
             ("memory:?colour=red", "unknown setting `colour`"),
         ] {

@@ -78,7 +78,7 @@ impl From<Topic> for TopicPattern {
 fn check(text: &str) -> Result<(), InvalidName> {
     let fail = |rule| Err(InvalidName::new("topic pattern", text, rule));
     // The framework's own subscriptions are `again.<group>.<pattern>`: longer than an event's topic may be.
-    let limit = if topic::is_reserved(text) { 249 } else { Topic::MAX_LEN };
+    let limit = if topic::is_reserved(text) { Topic::MAX_RESERVED_LEN } else { Topic::MAX_LEN };
     if text.len() > limit {
         return fail("at most 160 bytes");
     }

@@ -12,6 +12,17 @@ fn a_topic_is_dotted_words() {
 }
 
 #[test]
+fn what_came_from_a_wire_is_not_always_fit_to_publish() {
+    let check = |text: &str| Topic::from_wire(text).unwrap().check_for_publish();
+    for good in ["user.created", "dead.mail.user.created", &format!("again.g.{}", "x".repeat(160))] {
+        assert!(check(good).is_ok(), "{good}");
+    }
+    for bad in ["user.*", "a..b", "ü", "dead.>", &"x".repeat(161), &format!("dead.{}", "x".repeat(250))] {
+        assert!(check(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn an_error_shows_a_long_value_cut_and_escaped() {
     let error = Topic::new(&"\u{7}é".repeat(500)).unwrap_err().to_string();
     assert!(error.len() < 700 && error.contains("(1500 bytes)") && !error.contains('\u{7}'), "{error}");

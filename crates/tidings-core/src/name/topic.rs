@@ -25,6 +25,8 @@ text_name!(Topic);
 impl Topic {
     /// The longest topic of an event, in bytes.
     pub const MAX_LEN: usize = 160;
+    /// The longest of the framework's own topics, `again.<group>.<topic>`, in bytes: Kafka's limit.
+    pub(super) const MAX_RESERVED_LEN: usize = 249;
     /// The longest name that any engine's message is taken from, in bytes.
     const MAX_WIRE_LEN: usize = 255;
 
@@ -68,6 +70,18 @@ impl Topic {
     #[must_use]
     pub fn again(group: &GroupName, topic: &Self) -> Self {
         Self(format!("again.{group}.{topic}").into())
+    }
+
+    /// Whether every engine can publish on it: what came from the wire follows wider rules, and the framework's own topics
+    /// may be published on too.
+    ///
+    /// # Errors
+    /// When it cannot; the error names the rule.
+    pub fn check_for_publish(&self) -> Result<(), InvalidName> {
+        if self.is_reserved() && self.0.len() <= Self::MAX_RESERVED_LEN && self.0.split('.').all(is_word) {
+            return Ok(());
+        }
+        check(&self.0)
     }
 
     /// Whether this is one of the framework's own topics (`dead.…`, `again.…`).

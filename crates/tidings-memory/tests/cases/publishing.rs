@@ -42,12 +42,19 @@ pub async fn a_message_of_the_largest_size_arrives_and_a_larger_one_is_named(eng
     let mut reader = subscribe(&*broker, "g", "t").await;
     let limit = broker.capabilities().max_message;
     let of = |size: usize| message("t", "").into_builder().body(vec![b'x'; size].into()).build();
-    let (fits, too_large) = (of(limit - 8 * 1024), of(limit));
+    let (fits, too_large) = (of(limit - 1024), of(limit));
     let failures = within(broker.publish(&[too_large, fits.clone()])).await.unwrap_err();
     let (place, error) = &failures.failed()[0];
     assert!(matches!(error, PublishError::TooLarge { limit: said, .. } if *said == limit), "{error}");
     assert_eq!((*place, failures.failed().len()), (0, 1));
     assert_eq!(reader.take(1).await[0].message, fits);
+    // Its dead letter is larger, and fits too.
+    let mut letters = subscribe(&*broker, "ops", "dead.g.t").await;
+    let mut headers = Headers::new();
+    headers.append("tidings-error", "x".repeat(4 * 1024)).unwrap();
+    let topic = Topic::dead(&GroupName::new("g").unwrap(), fits.topic());
+    publish(&*broker, &[fits.into_builder().topic(topic).headers(headers).dedup_id("dead").build()]).await;
+    letters.take(1).await;
 }
 
 pub async fn exactly_the_messages_that_were_not_taken_are_named(engine: Engine) {

@@ -5,7 +5,7 @@ use std::fmt;
 use tidings_core::BoxError;
 
 /// What `main` returns: `tidings::Result<()>`.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Any error, on its way out of `main`.
 ///
@@ -44,6 +44,12 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         cause = error.source();
     }
     line.replace(['\r', '\n'], " ")
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(not text)")
 }
 
 #[cfg(test)]

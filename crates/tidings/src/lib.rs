@@ -28,6 +28,7 @@ mod trace;
 pub use error::{Error, Result};
 pub use handlers::{Failure, FromRef, Handler, Handlers, Meta, Order, Reject, Retry, State};
 pub use publisher::Publisher;
+pub use service::{Service, run_together};
 pub use tidings_core::{
     BoxError, Event, GroupName, Headers, Key, Message, MessageId, PublishError, Source, Start, Text, Topic, TopicPattern,
     TraceContext,

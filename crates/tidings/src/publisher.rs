@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use prometheus_client::metrics::counter::Counter;
 use tidings_core::{Broker, Event, Headers, Key, Message, PublishError, Source, Text, Topic, TraceContext};
 
 /// Publishes events straight to the broker; clones are cheap.
@@ -12,13 +13,19 @@ pub struct Publisher {
     broker: Arc<dyn Broker>,
     source: Source,
     trace: Option<TraceContext>,
+    published: Counter,
 }
 
 impl Publisher {
     /// Publishes to `broker` in the name of `source`.
     #[must_use]
     pub fn new(broker: Arc<dyn Broker>, source: Source) -> Self {
-        Self { broker, source, trace: None }
+        Self { broker, source, trace: None, published: Counter::default() }
+    }
+
+    /// The same, counting there what it publishes.
+    pub(crate) fn counted(self, published: Counter) -> Self {
+        Self { published, ..self }
     }
 
     /// The same, within a trace.
@@ -37,8 +44,8 @@ impl Publisher {
     pub fn publish<E: Event>(&self, event: &E) -> impl Future<Output = Result<(), PublishError>> + Send + use<E> {
         // Made before the first await, or every event would have to be `Sync`.
         let message = message_of(event, &self.source, self.trace.as_ref());
-        let broker = Arc::clone(&self.broker);
-        async move { Ok(broker.publish(std::slice::from_ref(&message?)).await?) }
+        let (broker, published) = (Arc::clone(&self.broker), self.published.clone());
+        async move { send(&*broker, &message?, &published).await }
     }
 
     /// Publishes a message as it is.
@@ -49,8 +56,14 @@ impl Publisher {
     /// # Cancel safety
     /// A dropped future may or may not have published.
     pub async fn publish_message(&self, message: &Message) -> Result<(), PublishError> {
-        Ok(self.broker.publish(std::slice::from_ref(message)).await?)
+        send(&*self.broker, message, &self.published).await
     }
+}
+
+async fn send(broker: &dyn Broker, message: &Message, published: &Counter) -> Result<(), PublishError> {
+    broker.publish(std::slice::from_ref(message)).await?;
+    published.inc();
+    Ok(())
 }
 
 impl std::fmt::Debug for Publisher {

@@ -1,0 +1,292 @@
+//! From a service that is set up to one that runs.
+
+use std::{fmt, future::Future, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use tidings_core::{Health, Source};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, interval},
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use super::{Service, ServiceError, Stopping, core::Core, http, listen::listen, patience::patiently, task};
+use crate::{
+    Error, Result,
+    delivery::{Drain, Ground, Limits, SubscribeError, Subscriber},
+    handlers::Registration,
+    readiness::State,
+    settings::Address,
+};
+
+/// How often the broker's health is looked at, so that readiness follows within 2 s.
+const HEALTH_PACE: Duration = Duration::from_millis(500);
+
+/// A service that runs, until it is stopped. A drop stops it without draining.
+#[must_use = "a drop stops the service without draining"]
+pub struct Running {
+    pub(super) core: Arc<Core>,
+    /// What ends by itself when it is told to stop: servers, subscriptions, tasks that were told.
+    pub(super) parts: JoinSet<Result<()>>,
+    /// Tasks that do not know of an end.
+    pub(super) endless: JoinSet<Result<()>>,
+    /// Relays, which go on when nothing else does.
+    pub(super) relays: JoinSet<Result<()>>,
+    pub(super) drain: Drain,
+    pub(super) relay_drain: Drain,
+    pub(super) addresses: Addresses,
+    #[cfg(feature = "grpc")]
+    pub(super) health: crate::rpc::Health,
+    pub(super) _watching: AbortOnDropHandle<()>,
+}
+
+/// Where a service is reached, with the ports that it got.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Addresses {
+    pub(super) admin: Option<SocketAddr>,
+    pub(super) grpc: Option<SocketAddr>,
+    pub(super) http: Option<SocketAddr>,
+}
+
+impl Running {
+    /// Where gRPC is served, if it is.
+    #[must_use]
+    pub fn grpc_address(&self) -> Option<SocketAddr> {
+        self.addresses.grpc
+    }
+
+    /// Where the HTTP router is served, if it is.
+    #[must_use]
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.addresses.http
+    }
+
+    /// Where `/healthz`, `/readyz` and `/metrics` are served.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.addresses.admin
+    }
+
+    /// What its events name as their source.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        &self.core.source
+    }
+
+    /// Waits until a part ends that should not.
+    ///
+    /// # Cancel safety
+    /// A dropped future loses nothing.
+    pub async fn failure(&mut self) -> Error {
+        loop {
+            let ended = tokio::select! {
+                Some(ended) = self.parts.join_next() => ended,
+                Some(ended) = self.endless.join_next() => ended,
+                Some(ended) = self.relays.join_next() => ended,
+                else => std::future::pending().await,
+            };
+            match ended {
+                // A task that is done.
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return error,
+                Err(join) => return ServiceError::Ended { part: "a part of the service", source: join.into() }.into(),
+            }
+        }
+    }
+
+    /// Stops it as [`Service::run`] does after a signal.
+    ///
+    /// # Errors
+    /// When a part fails on the way; it ends all the same.
+    ///
+    /// # Cancel safety
+    /// Dropping it ends the rest without draining.
+    pub async fn stop(self) -> Result<()> {
+        super::drain::drain(self).await
+    }
+}
+
+/// Waits until a part of one of them ends that should not.
+pub(super) async fn first_failure(running: &mut [Running]) -> Error {
+    match running {
+        [] => std::future::pending().await,
+        running => futures_util::future::select_all(running.iter_mut().map(|one| Box::pin(one.failure()))).await.0,
+    }
+}
+
+pub(super) async fn start(service: Service) -> Result<Running> {
+    let begun = Instant::now();
+    let core = Arc::clone(&service.core);
+    // What can fail by a mistake does so before anything is waited for.
+    let registrations = service.handlers.registrations(&core.group).map_err(ServiceError::from)?;
+    let admin = core.admin().await?.address;
+    let http = match (service.http, core.settings.get::<Option<Address>>("http")?) {
+        (Some(router), Some(address)) => Some((router, listen(&core.settings, "http", &address).await?)),
+        (Some(_), None) => {
+            tracing::info!("the HTTP router is not served: --http says where");
+            None
+        }
+        (None, _) => None,
+    };
+    #[cfg(feature = "grpc")]
+    let grpc = match service.grpc.wanted(&core.settings)? {
+        Some(address) => Some(service.grpc.at(listen(&core.settings, "address", &address).await?, &core.settings)?),
+        None => None,
+    };
+
+    let mut running = Running {
+        parts: JoinSet::new(),
+        endless: JoinSet::new(),
+        relays: JoinSet::new(),
+        drain: Drain { stop: core.stop.clone(), cut: CancellationToken::new() },
+        relay_drain: Drain::default(),
+        addresses: Addresses { admin: Some(admin), ..Addresses::default() },
+        #[cfg(feature = "grpc")]
+        health: crate::rpc::Health::default(),
+        _watching: AbortOnDropHandle::new(tokio::spawn(watch_broker(Arc::clone(&core), !registrations.is_empty()))),
+        core,
+    };
+    running.subscribe(registrations).await?;
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    running.relay().await?;
+    running.run_tasks(service.tasks);
+    if let Some((router, (listener, address))) = http {
+        running.addresses.http = Some(address);
+        running.parts.spawn(http::serve(listener, router, running.drain.clone()));
+    }
+    #[cfg(feature = "grpc")]
+    if let Some(grpc) = grpc {
+        running.addresses.grpc = Some(grpc.address);
+        running.health = grpc.serve(&running.core.metrics, &running.drain, &mut running.parts).await?;
+    }
+    running.core.lifecycle.set(State::Up);
+    #[cfg(feature = "grpc")]
+    running.health.follow(running.core.readiness.ready()).await;
+    running.say_ready(begun);
+    Ok(running)
+}
+
+impl Running {
+    async fn subscribe(&mut self, registrations: Vec<Registration>) -> Result<()> {
+        if registrations.is_empty() {
+            return Ok(());
+        }
+        let core = &self.core;
+        let broker = core.broker().await?;
+        let publisher = core.publisher(broker);
+        let ground = Ground::new(Arc::clone(broker), publisher, core.instance.clone(), limits(core)?, core.metrics.clone());
+        let wait = core.settings.get("wait")?;
+        let part = core.readiness.part("subscriptions");
+        for registration in registrations {
+            let attempt = async || Subscriber::subscribe(&ground, registration.clone()).await;
+            let subscriber = patiently(wait, &part, "broker", attempt, SubscribeError::is_transient).await?;
+            let drain = self.drain.clone();
+            self.parts.spawn(async move {
+                let ended = subscriber.run(drain).await;
+                ended.map_err(|source| ServiceError::Ended { part: "a subscription", source: source.into() }.into())
+            });
+        }
+        part.set(State::Up);
+        Ok(())
+    }
+
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    async fn relay(&mut self) -> Result<()> {
+        use crate::outbox::relay::Relay;
+        for (database, outbox) in self.core.storage.outboxes() {
+            let broker = Arc::clone(self.core.broker().await?);
+            let part = self.core.readiness.part("outbox");
+            part.set(State::Up);
+            let relay = Relay::new(database, &outbox, broker, self.core.metrics.outbox(), part);
+            let Drain { stop, cut } = self.relay_drain.clone();
+            self.relays.spawn(async move {
+                let ended = relay.run(stop, cut).await;
+                ended.map_err(|source| ServiceError::Ended { part: "the relay", source: source.into() }.into())
+            });
+        }
+        Ok(())
+    }
+
+    fn run_tasks(&mut self, tasks: Vec<(&'static str, task::Prepared)>) {
+        for (name, task::Prepared(kind)) in tasks {
+            match kind {
+                task::Kind::Endless(future) => self.endless.spawn(named(name, future)),
+                task::Kind::Told(make) => self.parts.spawn(named(name, make(Stopping(self.drain.stop.clone())))),
+            };
+        }
+    }
+
+    fn say_ready(&self, begun: Instant) {
+        let core = &self.core;
+        let shown = |address: Option<SocketAddr>| address.map(tracing::field::display);
+        tracing::info!(
+            service = %core.name,
+            version = core.version,
+            instance = %core.instance,
+            grpc = shown(self.addresses.grpc),
+            http = shown(self.addresses.http),
+            admin = shown(self.addresses.admin),
+            broker = core.broker_shown(),
+            database = core.database_shown(),
+            after_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "ready"
+        );
+    }
+}
+
+/// An error or a panic of a task, with its name.
+async fn named(name: &'static str, future: impl Future<Output = Result<()>> + Send) -> Result<()> {
+    let reason = match AssertUnwindSafe(future).catch_unwind().await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(reason)) => reason,
+        Err(panic) => Error::from(format!("it panicked: {}", crate::error::panic_text(&*panic))),
+    };
+    Err(ServiceError::Task { name, reason }.into())
+}
+
+fn limits(core: &Core) -> Result<Limits> {
+    let settings = &core.settings;
+    Ok(Limits {
+        in_flight: settings.get("in-flight")?,
+        concurrency: settings.get("concurrency")?,
+        parked: settings.get("parked")?,
+        parked_bytes: settings.get("parked-bytes")?,
+        handler_timeout: settings.get("handler-timeout")?,
+    })
+}
+
+/// Keeps `/readyz` true of the broker. Without it a subscriber is of no use; who only publishes through the outbox goes on.
+async fn watch_broker(core: Arc<Core>, subscribes: bool) {
+    let mut pace = interval(HEALTH_PACE);
+    let mut part = None;
+    let mut last = None;
+    loop {
+        pace.tick().await;
+        let Some(broker) = core.open() else { continue };
+        let health = broker.health();
+        if last.as_ref() == Some(&health) {
+            continue;
+        }
+        let url = core.broker_shown().unwrap_or_default();
+        let state = match &health {
+            Health::Up => State::Up,
+            Health::Warning(why) => State::Noted(format!("{url}: {why}")),
+            Health::Down(why) if subscribes => State::Down(format!("{url}: {why}")),
+            Health::Down(why) => State::Noted(format!("{url} is away, events wait in the outbox: {why}")),
+            _ => State::Noted(format!("{url} is in a state that is not known here")),
+        };
+        match &state {
+            State::Up if last.is_some() => tracing::info!("the broker is there again"),
+            State::Up => {}
+            State::Noted(why) | State::Down(why) => tracing::warn!("the broker: {why}"),
+        }
+        part.get_or_insert_with(|| core.readiness.part("broker")).set(state);
+        last = Some(health);
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("service", &self.core.name).field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}

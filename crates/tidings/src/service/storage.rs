@@ -1,0 +1,95 @@
+//! The service's database and its outboxes.
+
+use std::{sync::Mutex, time::Duration};
+
+use tidings_core::url::Time;
+use tokio::{sync::OnceCell, time::Instant};
+
+use super::{
+    ServiceError,
+    core::{Core, lock},
+    patience::say_absent,
+};
+use crate::{
+    Result,
+    database::{Database, DatabaseError, DatabaseOptions},
+    outbox::{KeyLocks, Outbox, OutboxOptions, Wake},
+    readiness::State,
+};
+
+/// The database, and the outboxes whose relays the service runs.
+pub(super) struct Storage {
+    database: OnceCell<Database>,
+    outboxes: Mutex<Vec<(Database, Outbox)>>,
+}
+
+impl Storage {
+    pub(super) fn new(database: Option<Database>) -> Self {
+        Self { database: OnceCell::new_with(database), outboxes: Mutex::default() }
+    }
+
+    /// The outboxes that were opened so far.
+    pub(super) fn outboxes(&self) -> Vec<(Database, Outbox)> {
+        lock(&self.outboxes).clone()
+    }
+
+    /// The service's own database, if it is open.
+    pub(super) fn open(&self) -> Option<&Database> {
+        self.database.get()
+    }
+
+    pub(super) async fn close(&self, end: Instant) {
+        let Some(database) = self.open() else { return };
+        if tokio::time::timeout_at(end, database.close()).await.is_err() {
+            tracing::warn!("the database did not close in time");
+        }
+    }
+}
+
+impl Core {
+    /// The service's own database, opened when it is first asked for.
+    pub(super) async fn database(&self) -> Result<Database> {
+        self.admin().await?;
+        self.storage.database.get_or_try_init(|| self.open_database()).await.cloned()
+    }
+
+    /// The database's URL without its login, or that the program brought one.
+    pub(super) fn database_shown(&self) -> Option<String> {
+        self.storage.open()?;
+        let url = self.settings.get::<String>("database").map(|url| crate::settings::shown_url(&url));
+        Some(url.unwrap_or_else(|_| "the program's own".to_owned()))
+    }
+
+    async fn open_database(&self) -> Result<Database> {
+        let settings = &self.settings;
+        let url: String = settings.get("database")?;
+        let wait: Duration = settings.get("wait")?;
+        let mut options = DatabaseOptions::default();
+        options.connections = settings.get("database-connections")?;
+        options.acquire = settings.get("database-acquire")?;
+        options.wait = wait;
+        let part = self.readiness.part("database");
+        let setting = settings.origin("database");
+        match Database::open(&url, &options, |error| say_absent(&part, "database", error)).await {
+            Ok(database) => {
+                part.set(State::Up);
+                Ok(database)
+            }
+            Err(error @ DatabaseError::Unavailable { .. }) => {
+                let waited = Time(wait).to_string();
+                Err(ServiceError::Absent { part: "database", setting, waited, source: error.into() }.into())
+            }
+            Err(source) => Err(ServiceError::Database { setting, source }.into()),
+        }
+    }
+
+    /// The outbox in that database; its relay runs with the service.
+    pub(super) async fn outbox(&self, database: &Database) -> Result<Outbox> {
+        let mut options = OutboxOptions::default();
+        options.key_locks = if self.settings.get("outbox-key-locks")? { KeyLocks::Take } else { KeyLocks::Leave };
+        options.wake = if self.settings.get::<String>("outbox-wake")? == "notify" { Wake::Notify } else { Wake::Poll };
+        let outbox = Outbox::open(database, self.settings.service(), self.source.clone(), options).await?;
+        lock(&self.storage.outboxes).push((database.clone(), outbox.clone()));
+        Ok(outbox)
+    }
+}

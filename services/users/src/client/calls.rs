@@ -23,6 +23,9 @@ const ANSWER: Duration = Duration::from_secs(35);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
+    /// The command line is wrong.
+    #[error("{0}; --help says more")]
+    Arguments(String),
     /// Not an address.
     #[error("--address {address} is not HOST:PORT")]
     Address {
@@ -60,6 +63,17 @@ pub enum ClientError {
     /// The answer cannot be printed.
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
+}
+
+impl ClientError {
+    /// The first part of what clap says of a mistake, in one line.
+    #[must_use]
+    pub fn arguments(mistake: &clap::Error) -> Self {
+        let said = mistake.to_string();
+        let said = said.strip_prefix("error: ").unwrap_or(&said);
+        let first: Vec<_> = said.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        Self::Arguments(first.join(" "))
+    }
 }
 
 impl From<Status> for ClientError {

@@ -98,6 +98,12 @@ impl Call {
         Self::from_arg_matches(matches).ok()
     }
 
+    /// Whether the program's arguments begin with the name of a call.
+    #[must_use]
+    pub fn is_asked(mut arguments: impl Iterator<Item = String>) -> bool {
+        arguments.nth(1).is_some_and(|name| Self::has_subcommand(&name))
+    }
+
     /// Makes the call and prints the answer.
     ///
     /// # Errors
@@ -122,15 +128,6 @@ impl Call {
     }
 }
 
-/// The first part of what clap says of a mistake, in one line.
-#[must_use]
-pub fn one_line(mistake: &clap::Error) -> String {
-    let said = mistake.to_string();
-    let said = said.strip_prefix("error: ").unwrap_or(&said);
-    let first: Vec<_> = said.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
-    format!("{}; --help says more", first.join(" "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,7 +135,7 @@ mod tests {
     fn asked(line: &str) -> Result<Option<Call>, String> {
         let service = Command::new("users").arg(clap::Arg::new("broker").long("broker"));
         let matches = Call::offer(service).try_get_matches_from(line.split(' '));
-        matches.map(|matches| Call::asked(&matches)).map_err(|mistake| one_line(&mistake))
+        matches.map(|matches| Call::asked(&matches)).map_err(|mistake| ClientError::arguments(&mistake).to_string())
     }
 
     #[test]
@@ -156,5 +153,7 @@ mod tests {
         assert_eq!(said, "the following required arguments were not provided: --email <EMAIL>; --help says more");
         let said = asked("users create --name Ada --email a@b --password hunter22").unwrap_err();
         assert!(said.contains("--password") && !said.contains("hunter22"), "{said}");
+        assert!(Call::is_asked(["users", "create"].map(str::to_owned).into_iter()));
+        assert!(!Call::is_asked(["users", "--adress"].map(str::to_owned).into_iter()));
     }
 }

@@ -7,7 +7,4 @@ mod calls;
 mod command;
 mod secret;
 
-pub use self::{
-    calls::ClientError,
-    command::{Call, one_line},
-};
+pub use self::{calls::ClientError, command::Call};

@@ -11,8 +11,9 @@ mod tests;
 
 use sqlx::{PgPool, SqlitePool};
 use tidings::{
-    Outbox, PublishError,
+    PublishError,
     database::{Database, begin_immediate},
+    outbox::Outbox,
 };
 
 pub use self::take_over::TakeOverError;

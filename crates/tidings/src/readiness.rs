@@ -34,10 +34,12 @@ impl Readiness {
         Self(Arc::new(Inner { parts: Mutex::default(), ready: watch::Sender::new(false) }))
     }
 
-    /// Adds a part, which is down until it says otherwise.
+    /// A part by its name; a new one is down until it says otherwise.
     pub(crate) fn part(&self, name: impl Into<String>) -> Part {
         let part = Part { readiness: self.clone(), name: name.into() };
-        part.set(State::Down("starting".into()));
+        if !self.parts().contains_key(&part.name) {
+            part.set(State::Down("starting".into()));
+        }
         part
     }
 

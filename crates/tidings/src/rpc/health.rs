@@ -33,7 +33,8 @@ impl Health {
     /// Follows the service's readiness from now on.
     pub(crate) async fn follow(&mut self, mut ready: watch::Receiver<bool>) {
         let health = Self { reporter: self.reporter.clone(), names: self.names.clone(), following: None };
-        health.set(status(*ready.borrow_and_update())).await;
+        let now = status(*ready.borrow_and_update());
+        health.set(now).await;
         self.following = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             while ready.changed().await.is_ok() {
                 let now = status(*ready.borrow_and_update());

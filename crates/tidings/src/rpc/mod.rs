@@ -152,3 +152,6 @@ fn for_reflection(routes: &mut RoutesBuilder, descriptors: &[&'static [u8]]) -> 
     routes.add_service(builder().build_v1alpha().map_err(failed)?);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,6 +43,8 @@ pub(super) struct Core {
     pub(super) storage: super::storage::Storage,
 }
 
+/// The longest `--id`, which brokers show to their operators.
+const MAX_ID: usize = 128;
 /// A try is given this long at least, however short the wait.
 const SHORTEST_TRY: Duration = Duration::from_secs(5);
 
@@ -51,7 +53,14 @@ impl Core {
         let name: String = settings.get::<Option<String>>("name")?.unwrap_or_else(|| settings.service().to_owned());
         let refuse = |error: tidings_core::InvalidName| settings.refuse("name", &error.to_string());
         let instance = settings.get::<Option<String>>("id")?.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        if instance.len() > MAX_ID || !instance.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(settings.refuse("id", "1 to 128 letters, digits and signs, without blanks").into());
+        }
         let readiness = Readiness::new();
+        let metrics = Metrics::new();
+        if let Some(broker) = &builder.broker {
+            metrics.show_counters_of(broker);
+        }
         let core = Self {
             source: Source::new(&format!("/{name}")).map_err(refuse)?,
             group: GroupName::of_service(&name).map_err(refuse)?,
@@ -59,7 +68,7 @@ impl Core {
             version: builder.spec().version,
             instance: instance.into(),
             settings,
-            metrics: Metrics::new(),
+            metrics,
             lifecycle: readiness.part("service"),
             readiness,
             stop: CancellationToken::new(),
@@ -74,12 +83,13 @@ impl Core {
 
     /// The admin port, which is there from the first thing that is waited for, so that it can tell what.
     pub(super) async fn admin(&self) -> Result<&Admin> {
-        let serve = || async {
-            let wanted: Address = self.settings.get("admin")?;
-            let (listener, address) = listen(&self.settings, "admin", &wanted).await?;
-            Ok(Admin::serve(listener, address, self.readiness.clone(), self.metrics.clone()))
-        };
-        self.admin.get_or_try_init(serve).await
+        self.admin.get_or_try_init(|| self.serve_admin()).await
+    }
+
+    async fn serve_admin(&self) -> Result<Admin> {
+        let wanted: Address = self.settings.get("admin")?;
+        let (listener, address) = listen(&self.settings, "admin", &wanted).await?;
+        Ok(Admin::serve(listener, address, self.readiness.clone(), self.metrics.clone()))
     }
 
     /// The broker, opened when it is first asked for.
@@ -110,12 +120,11 @@ impl Core {
         let wait: Duration = self.settings.get("wait")?;
         let client = Client { service: self.name.clone(), instance: self.instance.clone() };
         let part = self.readiness.part("broker");
-        let attempt = async || {
-            let opening = self.schemes.open(&url, client.clone());
-            timeout(wait.max(SHORTEST_TRY), opening).await.unwrap_or_else(|_| {
-                let broker = crate::settings::shown_url(&url);
-                Err(BrokerError::Unavailable { broker, source: "it does not answer".into() })
-            })
+        let attempt = || {
+            let opening = timeout(wait.max(SHORTEST_TRY), self.schemes.open(&url, client.clone()));
+            let silent =
+                || BrokerError::Unavailable { broker: crate::settings::shown_url(&url), source: "it does not answer".into() };
+            async move { opening.await.unwrap_or_else(|_| Err(silent())) }
         };
         let opened = patiently(wait, &part, "broker", attempt, BrokerError::is_transient).await;
         let broker = opened.map_err(|source| {

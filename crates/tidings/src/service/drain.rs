@@ -57,6 +57,7 @@ pub(super) async fn drain(mut running: Running) -> Result<()> {
     }
     running.relays.abort_all();
 
+    running.watching.abort_all();
     running.core.close(max(plan.end, Instant::now() + SHORTEST_CLOSE)).await;
     tracing::info!(service = %running.core.name, after_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX), "stopped");
     failure.map_or(Ok(()), Err)

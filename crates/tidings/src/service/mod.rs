@@ -7,6 +7,7 @@ mod builder;
 mod core;
 mod drain;
 mod error;
+mod health;
 mod http;
 mod listen;
 mod patience;
@@ -189,7 +190,10 @@ impl Service {
     ///
     /// Each request belongs to its caller's trace, or to a new one.
     pub fn http(mut self, router: axum::Router) -> Self {
-        self.http = Some(self.http.take().map_or_else(|| router.clone(), |others| others.merge(router.clone())));
+        self.http = Some(match self.http {
+            Some(others) => others.merge(router),
+            None => router,
+        });
         self
     }
 

@@ -14,11 +14,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Tries until it works, fails for good, or `wait` has passed; the log and `/readyz` say what is waited for, and why.
-pub(super) async fn patiently<T, E: Error + 'static>(
+pub(super) async fn patiently<T, E: Error + 'static, F: Future<Output = Result<T, E>>>(
     wait: Duration,
     part: &Part,
     what: &str,
-    mut attempt: impl AsyncFnMut() -> Result<T, E>,
+    mut attempt: impl FnMut() -> F,
     may_pass: impl Fn(&E) -> bool,
 ) -> Result<T, E> {
     let begun = Instant::now();
@@ -51,9 +51,9 @@ mod tests {
     async fn after(failures: usize, wait: Duration) -> (usize, io::Result<()>) {
         let part = Readiness::new().part("it");
         let mut tries = 0;
-        let attempt = async || {
+        let attempt = || {
             tries += 1;
-            if tries <= failures { Err(io::Error::other(format!("try {tries}"))) } else { Ok(()) }
+            std::future::ready(if tries <= failures { Err(io::Error::other(format!("try {tries}"))) } else { Ok(()) })
         };
         let done = patiently(wait, &part, "it", attempt, |error| error.to_string() != "try 5").await;
         (tries, done)

@@ -1,16 +1,13 @@
 //! From a service that is set up to one that runs.
 
-use std::{fmt, future::Future, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{fmt, future::Future, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
-use tidings_core::{Health, Source};
-use tokio::{
-    task::JoinSet,
-    time::{Instant, interval},
-};
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tidings_core::Source;
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
 
-use super::{Service, ServiceError, Stopping, core::Core, http, listen::listen, patience::patiently, task};
+use super::{Service, ServiceError, Stopping, core::Core, health, http, listen::listen, patience::patiently, task};
 use crate::{
     Error, Result,
     delivery::{Drain, Ground, Limits, SubscribeError, Subscriber},
@@ -18,9 +15,6 @@ use crate::{
     readiness::State,
     settings::Address,
 };
-
-/// How often the broker's health is looked at, so that readiness follows within 2 s.
-const HEALTH_PACE: Duration = Duration::from_millis(500);
 
 /// A service that runs, until it is stopped. A drop stops it without draining.
 #[must_use = "a drop stops the service without draining"]
@@ -37,7 +31,8 @@ pub struct Running {
     pub(super) addresses: Addresses,
     #[cfg(feature = "grpc")]
     pub(super) health: crate::rpc::Health,
-    pub(super) _watching: AbortOnDropHandle<()>,
+    /// What looks at broker and database, so that readiness follows them.
+    pub(super) watching: JoinSet<()>,
 }
 
 /// Where a service is reached, with the ports that it got.
@@ -65,6 +60,11 @@ impl Running {
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.addresses.admin
+    }
+
+    #[cfg(all(test, feature = "grpc"))]
+    pub(crate) fn core_metrics(&self) -> &crate::metrics::Metrics {
+        &self.core.metrics
     }
 
     /// What its events name as their source.
@@ -120,7 +120,9 @@ pub(super) async fn start(service: Service) -> Result<Running> {
     // What can fail by a mistake does so before anything is waited for.
     let registrations = service.handlers.registrations(&core.group).map_err(ServiceError::from)?;
     let admin = core.admin().await?.address;
-    let http = match (service.http, core.settings.get::<Option<Address>>("http")?) {
+    // A service without a router may be without the setting too.
+    let http_at = service.http.as_ref().map(|_| core.settings.get::<Option<Address>>("http")).transpose()?.flatten();
+    let http = match (service.http, http_at) {
         (Some(router), Some(address)) => Some((router, listen(&core.settings, "http", &address).await?)),
         (Some(_), None) => {
             tracing::info!("the HTTP router is not served: --http says where");
@@ -134,22 +136,7 @@ pub(super) async fn start(service: Service) -> Result<Running> {
         None => None,
     };
 
-    let mut running = Running {
-        parts: JoinSet::new(),
-        endless: JoinSet::new(),
-        relays: JoinSet::new(),
-        drain: Drain { stop: core.stop.clone(), cut: CancellationToken::new() },
-        relay_drain: Drain::default(),
-        addresses: Addresses { admin: Some(admin), ..Addresses::default() },
-        #[cfg(feature = "grpc")]
-        health: crate::rpc::Health::default(),
-        _watching: AbortOnDropHandle::new(tokio::spawn(watch_broker(Arc::clone(&core), !registrations.is_empty()))),
-        core,
-    };
-    running.subscribe(registrations).await?;
-    #[cfg(any(feature = "postgres", feature = "sqlite"))]
-    running.relay().await?;
-    running.run_tasks(service.tasks);
+    let mut running = Running::new(core, admin, !registrations.is_empty());
     if let Some((router, (listener, address))) = http {
         running.addresses.http = Some(address);
         running.parts.spawn(http::serve(listener, router, running.drain.clone()));
@@ -157,13 +144,48 @@ pub(super) async fn start(service: Service) -> Result<Running> {
     #[cfg(feature = "grpc")]
     if let Some(grpc) = grpc {
         running.addresses.grpc = Some(grpc.address);
+        // Served before the rest is there, so that health can tell that it is not.
         running.health = grpc.serve(&running.core.metrics, &running.drain, &mut running.parts).await?;
     }
-    running.core.lifecycle.set(State::Up);
-    #[cfg(feature = "grpc")]
-    running.health.follow(running.core.readiness.ready()).await;
+    if let Err(error) = running.begin(registrations, service.tasks).await {
+        // What had begun leaves in order; what it says on the way is of no use.
+        let _ = running.stop().await;
+        return Err(error);
+    }
     running.say_ready(begun);
     Ok(running)
+}
+
+impl Running {
+    fn new(core: Arc<Core>, admin: SocketAddr, subscribes: bool) -> Self {
+        let mut watching = JoinSet::new();
+        watching.spawn(health::watch_broker(Arc::clone(&core), subscribes));
+        #[cfg(any(feature = "postgres", feature = "sqlite"))]
+        watching.spawn(health::watch_database(Arc::clone(&core)));
+        Self {
+            parts: JoinSet::new(),
+            endless: JoinSet::new(),
+            relays: JoinSet::new(),
+            drain: Drain { stop: core.stop.clone(), cut: CancellationToken::new() },
+            relay_drain: Drain::default(),
+            addresses: Addresses { admin: Some(admin), ..Addresses::default() },
+            #[cfg(feature = "grpc")]
+            health: crate::rpc::Health::default(),
+            watching,
+            core,
+        }
+    }
+
+    async fn begin(&mut self, registrations: Vec<Registration>, tasks: Vec<(&'static str, task::Prepared)>) -> Result<()> {
+        self.subscribe(registrations).await?;
+        #[cfg(any(feature = "postgres", feature = "sqlite"))]
+        self.relay().await?;
+        self.run_tasks(tasks);
+        self.core.lifecycle.set(State::Up);
+        #[cfg(feature = "grpc")]
+        self.health.follow(self.core.readiness.ready()).await;
+        Ok(())
+    }
 }
 
 impl Running {
@@ -178,7 +200,7 @@ impl Running {
         let wait = core.settings.get("wait")?;
         let part = core.readiness.part("subscriptions");
         for registration in registrations {
-            let attempt = async || Subscriber::subscribe(&ground, registration.clone()).await;
+            let attempt = || Subscriber::subscribe(&ground, registration.clone());
             let subscriber = patiently(wait, &part, "broker", attempt, SubscribeError::is_transient).await?;
             let drain = self.drain.clone();
             self.parts.spawn(async move {
@@ -253,36 +275,6 @@ fn limits(core: &Core) -> Result<Limits> {
         parked_bytes: settings.get("parked-bytes")?,
         handler_timeout: settings.get("handler-timeout")?,
     })
-}
-
-/// Keeps `/readyz` true of the broker. Without it a subscriber is of no use; who only publishes through the outbox goes on.
-async fn watch_broker(core: Arc<Core>, subscribes: bool) {
-    let mut pace = interval(HEALTH_PACE);
-    let mut part = None;
-    let mut last = None;
-    loop {
-        pace.tick().await;
-        let Some(broker) = core.open() else { continue };
-        let health = broker.health();
-        if last.as_ref() == Some(&health) {
-            continue;
-        }
-        let url = core.broker_shown().unwrap_or_default();
-        let state = match &health {
-            Health::Up => State::Up,
-            Health::Warning(why) => State::Noted(format!("{url}: {why}")),
-            Health::Down(why) if subscribes => State::Down(format!("{url}: {why}")),
-            Health::Down(why) => State::Noted(format!("{url} is away, events wait in the outbox: {why}")),
-            _ => State::Noted(format!("{url} is in a state that is not known here")),
-        };
-        match &state {
-            State::Up if last.is_some() => tracing::info!("the broker is there again"),
-            State::Up => {}
-            State::Noted(why) | State::Down(why) => tracing::warn!("the broker: {why}"),
-        }
-        part.get_or_insert_with(|| core.readiness.part("broker")).set(state);
-        last = Some(health);
-    }
 }
 
 impl fmt::Debug for Running {

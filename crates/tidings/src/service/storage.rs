@@ -64,10 +64,11 @@ impl Core {
         let settings = &self.settings;
         let url: String = settings.get("database")?;
         let wait: Duration = settings.get("wait")?;
-        let mut options = DatabaseOptions::default();
-        options.connections = settings.get("database-connections")?;
-        options.acquire = settings.get("database-acquire")?;
-        options.wait = wait;
+        let options = DatabaseOptions {
+            connections: settings.get("database-connections")?,
+            acquire: settings.get("database-acquire")?,
+            wait,
+        };
         let part = self.readiness.part("database");
         let setting = settings.origin("database");
         match Database::open(&url, &options, |error| say_absent(&part, "database", error)).await {
@@ -85,9 +86,12 @@ impl Core {
 
     /// The outbox in that database; its relay runs with the service.
     pub(super) async fn outbox(&self, database: &Database) -> Result<Outbox> {
-        let mut options = OutboxOptions::default();
-        options.key_locks = if self.settings.get("outbox-key-locks")? { KeyLocks::Take } else { KeyLocks::Leave };
-        options.wake = if self.settings.get::<String>("outbox-wake")? == "notify" { Wake::Notify } else { Wake::Poll };
+        let locks = self.settings.get("outbox-key-locks")?;
+        let notify = self.settings.get::<String>("outbox-wake")? == "notify";
+        let options = OutboxOptions {
+            key_locks: if locks { KeyLocks::Take } else { KeyLocks::Leave },
+            wake: if notify { Wake::Notify } else { Wake::Poll },
+        };
         let outbox = Outbox::open(database, self.settings.service(), self.source.clone(), options).await?;
         lock(&self.storage.outboxes).push((database.clone(), outbox.clone()));
         Ok(outbox)

@@ -13,7 +13,7 @@ use tokio::{
     task::JoinError,
     time::Instant,
 };
-use tracing::warn;
+use tracing::{Span, warn};
 
 use crate::domain::Password;
 
@@ -88,10 +88,11 @@ impl Passwords {
         work: impl FnOnce() -> argon2::password_hash::Result<T> + Send + 'static,
     ) -> Result<T, HashError> {
         let slot = Arc::clone(&self.slots).acquire_owned().await?;
+        let span = Span::current();
         let done = tokio::task::spawn_blocking(move || {
             // Held by the work, not by the caller, who may be gone before it ends.
             let _slot = slot;
-            work()
+            span.in_scope(work)
         });
         Ok(done.await??)
     }

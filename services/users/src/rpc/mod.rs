@@ -6,6 +6,7 @@ mod login;
 mod status;
 
 use tonic::{Request, Response, Status};
+use tracing::info;
 
 use crate::{
     domain::{Password, User, UserId},
@@ -60,6 +61,7 @@ impl UserService for Users {
         let user = User::new(&asked.name, &asked.company, &asked.email)?;
         let hash = self.passwords.hash(Password::new(asked.password)?).await?;
         self.store.create(&user, &hash).await?;
+        info!(user = %user.id, "user created");
         Ok(Response::new(one(user)))
     }
 

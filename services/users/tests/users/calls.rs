@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, Connection};
-use tidings_testing::servers::{Postgres, folder};
+use tidings_testing::servers::{Nats, Postgres, folder};
 use tonic::{Code, Request, Status};
 use users::proto::{self, Token, User};
 
@@ -187,6 +187,31 @@ async fn where_a_token_is_required_reading_needs_one_and_the_rest_does_not() {
         assert_eq!(status, tonic_health::pb::health_check_response::ServingStatus::Serving, "{service}");
     }
     assert!(users.reflected_services().await.contains(&"go.micro.srv.user.UserService".to_owned()));
+}
+
+#[tokio::test]
+async fn the_environment_of_the_tutorials_makefile_works_unchanged() {
+    let (Some(postgres), Some(nats)) = (Postgres::start().await, Nats::start().await) else { return };
+    let (postgres, nats) = (postgres.url(), nats.url());
+    let place = |url: &str| url.split(['@', '/']).find(|part| part.contains(':') && part.contains('.')).unwrap().to_owned();
+    let folder = folder("users");
+    let users = Users::start_with(
+        &["--data", folder.to_str().unwrap()],
+        &[
+            ("DB_HOST", &place(&postgres)),
+            ("DB_USER", "postgres"),
+            ("DB_PASS", "password"),
+            ("MICRO_SERVER_ADDRESS", ":0"),
+            ("MICRO_REGISTRY", "mdns"),
+            ("MICRO_BROKER", "nats"),
+            ("MICRO_BROKER_ADDRESS", &place(&nats)),
+        ],
+    )
+    .await;
+    users.client().create(ada()).await.unwrap();
+    let mut database = sqlx::PgConnection::connect(&postgres).await.unwrap();
+    let stored: String = sqlx::query_scalar("SELECT email FROM users").fetch_one(&mut database).await.unwrap();
+    assert_eq!(stored, "ada@example.com");
 }
 
 #[tokio::test]

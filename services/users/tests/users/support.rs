@@ -1,6 +1,6 @@
 //! The whole service in this process, on free ports and data of its own.
 
-use std::{iter, path::Path};
+use std::path::Path;
 
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tidings::service::Running;
@@ -32,10 +32,16 @@ impl Users {
 
     /// Starts it on the data in `folder`.
     pub(crate) async fn start_in(folder: &Path, flags: &[&str]) -> Self {
-        let data = folder.to_str().unwrap();
-        let own = ["users", "--data", data, "--broker", "memory:", "--address", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
-        let arguments = own.iter().chain(flags).map(|flag| (*flag).to_owned());
-        let service = users::builder().arguments(arguments).environment(iter::empty::<(&str, &str)>()).init().unwrap();
+        let own = ["--broker", "memory:", "--address", "127.0.0.1:0", "--data", folder.to_str().unwrap()];
+        Self::start_with(&[&own, flags].concat(), &[]).await
+    }
+
+    /// Starts it on these settings alone.
+    pub(crate) async fn start_with(flags: &[&str], environment: &[(&str, &str)]) -> Self {
+        let arguments = [&["users", "--admin", "127.0.0.1:0"], flags].concat();
+        let arguments = arguments.into_iter().map(str::to_owned);
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let service = users::builder().arguments(arguments).environment(environment).init().unwrap();
         let running = users::assemble(service).await.unwrap().start().await.unwrap();
         let url = format!("http://{}", running.grpc_address().unwrap());
         let channel = Endpoint::from_shared(url).unwrap().connect_lazy();

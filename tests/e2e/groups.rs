@@ -1,6 +1,6 @@
 //! Who gets an event: every group all of them, the instances of one group each their share.
 
-use crate::support::{Ground, LATER, Running, SOON, among_others, create_all, program};
+use crate::support::{Ground, LATER, Running, SOON, among_others, create_all, program, program_of};
 use std::fs;
 use tidings_testing::servers::{Nats, eventually};
 
@@ -16,9 +16,10 @@ async fn twelve_services_act_on_one_event_and_the_users_program_stays_the_same()
     let before = (users.process.id(), fs::read(program("users")).unwrap());
 
     let email = ground.email(&[]).await;
+    let subscriber = program_of("examples", "first-service");
     let mut subscribers = Vec::new();
     for name in SUBSCRIBERS {
-        subscribers.push(ground.service(name, &program("examples/first_service"), &["--name", name]).await);
+        subscribers.push(ground.service(name, &subscriber, &["--name", name]).await);
     }
     let created = create_all(&users.client(), 0..1).await;
 

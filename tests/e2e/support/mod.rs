@@ -9,7 +9,7 @@ mod users;
 
 pub(crate) use ground::{Ground, Running};
 pub(crate) use mails::Mails;
-pub(crate) use programs::program;
+pub(crate) use programs::{program, program_of};
 pub(crate) use raw_nats::{RawMessage, RawNats};
 pub(crate) use turns::{alone, among_others};
 pub(crate) use users::{Client, client, create_all, user};

@@ -6,10 +6,15 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::SystemTime;
 
-/// The program `name` of this workspace, built first when it is missing or older than its sources.
+/// The program of the package `name`, which is called alike.
+pub(crate) fn program(name: &str) -> PathBuf {
+    program_of(name, name)
+}
+
+/// The program `name` of a package of this workspace, built first when it is missing or older than its sources.
 ///
 /// `cargo test --workspace` has built it already; `cargo test -p tidings-demo` may not have.
-pub(crate) fn program(name: &str) -> PathBuf {
+pub(crate) fn program_of(package: &str, name: &str) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let this = std::env::current_exe().unwrap();
@@ -17,11 +22,11 @@ pub(crate) fn program(name: &str) -> PathBuf {
     let program = folder.join(name);
     if !is_current(&program) {
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "-p", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        build.args(["build", "--quiet", "-p", package]).current_dir(env!("CARGO_MANIFEST_DIR"));
         if folder.ends_with("release") {
             build.arg("--release");
         }
-        assert!(build.status().unwrap().success(), "cargo build -p {name}");
+        assert!(build.status().unwrap().success(), "cargo build -p {package}");
     }
     program
 }

@@ -7,7 +7,7 @@ use std::{
     future::poll_fn,
     hash::{BuildHasher, RandomState},
     path::{Path, PathBuf},
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,13 +16,13 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{ConnectOptions, Event, Message, Request, Statistics, Subject, connection::State};
+use async_nats::{ConnectOptions, Event, Statistics, Subject, connection::State};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tidings_core::{BoxError, BrokerError, Client, Health, Link};
 use tokio::{
     sync::watch,
-    time::{Instant, timeout},
+    time::{Instant, error::Elapsed, timeout},
 };
 
 use crate::{
@@ -34,6 +34,8 @@ use crate::{
 const GREETING: Duration = Duration::from_secs(3);
 /// How long the server may take to answer anything.
 pub(crate) const ANSWER: Duration = Duration::from_secs(3);
+/// Between two looks at whether the server answers.
+pub(crate) const LOOK: Duration = Duration::from_millis(750);
 /// A server that takes longer to come back from a round trip is down, as far as health goes.
 const SILENCE: Duration = Duration::from_secs(1);
 /// After three of them without a word the client counts the connection as lost.
@@ -115,15 +117,6 @@ impl Connection {
         BrokerError::Refused { broker: self.label.clone(), reason: reason.into() }
     }
 
-    /// Asks the server something.
-    ///
-    /// With an inbox of its own: the client's shared one keeps an entry for ever when no answer comes.
-    pub(crate) async fn ask(&self, subject: String, question: Bytes) -> Result<Message, BrokerError> {
-        self.ready()?;
-        let request = Request::new().inbox(self.client.new_inbox()).payload(question).timeout(Some(ANSWER));
-        self.client.send_request(subject, request).await.map_err(|error| self.unavailable(error))
-    }
-
     /// Comes back when the server has everything that was sent before: through an inbox of our own, since the client's
     /// `flush` is only a write to the socket.
     pub(crate) async fn round_trip(&self, limit: Duration) -> Result<(), BrokerError> {
@@ -156,8 +149,7 @@ impl Connection {
     /// The outcome of `sending`, or `None` when the connection breaks before it ends.
     pub(crate) async fn unless_broken<T>(&self, sending: impl Future<Output = T>) -> Option<T> {
         let mut sending = pin!(sending);
-        // Mostly the client has room at once, and nothing need be waited for.
-        if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await {
+        if let Poll::Ready(done) = poll_once(sending.as_mut()).await {
             return Some(done);
         }
         tokio::select! {
@@ -302,6 +294,19 @@ fn readable(connect: &Connect, setting: &str, file: &PathBuf) -> Result<(), Brok
 
 fn file_error(connect: &Connect, setting: &str, file: &Path, error: &std::io::Error) -> BrokerError {
     BrokerError::Url { url: connect.label.clone(), reason: format!("`{setting}={}` cannot be read: {error}", file.display()) }
+}
+
+/// Waits no longer than that. A future that is ready at once, as most that send are, costs no timer.
+pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let mut future = pin!(future);
+    match poll_once(future.as_mut()).await {
+        Poll::Ready(done) => Ok(done),
+        Poll::Pending => timeout(limit, future).await,
+    }
+}
+
+async fn poll_once<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
 
 /// A task that ends with whoever holds this.

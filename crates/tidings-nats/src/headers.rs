@@ -35,10 +35,10 @@ impl Outgoing {
         for (name, value) in message.headers().iter() {
             if let Some(extension) = strip_prefix(name, "ce-") {
                 if ATTRIBUTES.iter().all(|(known, _)| !known.eq_ignore_ascii_case(extension)) {
-                    headers.append(name, encode_value(value).into_owned());
+                    headers.append(name, &encode_value(value));
                 }
             } else if strip_prefix(name, "nats-").is_none() {
-                headers.append(name, value.to_owned());
+                headers.append(name, value);
             }
         }
         headers
@@ -57,7 +57,7 @@ impl Outgoing {
     }
 
     /// Names and values were checked when the message was made; what the client refuses all the same is left out.
-    fn append(&mut self, name: &str, value: String) {
+    fn append(&mut self, name: &str, value: &str) {
         let (Ok(known), Ok(checked)) = (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) else { return };
         self.size += name.len() + value.len() + LINE;
         self.map.append(known, checked);

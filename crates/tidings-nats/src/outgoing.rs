@@ -1,7 +1,7 @@
 //! A message as what the client sends, in the form of the chosen wire.
 
 use async_nats::{Subject, header::NATS_MESSAGE_ID, message::OutboundMessage};
-use tidings_core::{Message, PublishError, Text};
+use tidings_core::{BrokerError, Message, PublishError, PublishFailures, Text};
 
 use crate::{envelope, headers::Outgoing, settings::Wire};
 
@@ -37,6 +37,14 @@ pub(crate) fn of(
         return Err(PublishError::TooLarge { topic: topic.to_string(), size, limit });
     }
     Ok(OutboundMessage { subject: Subject::from(topic.as_str()), reply: None, payload, headers: headers.into_map() })
+}
+
+/// None is taken while the client is not connected: what waits in it would go out whenever it is back.
+pub(crate) fn refuse_all(batch: &[Message], error: &BrokerError) -> PublishFailures {
+    PublishFailures::all(batch.len(), || match error {
+        BrokerError::Closed { .. } => PublishError::Closed,
+        error => PublishError::Unavailable(error.to_string().into()),
+    })
 }
 
 #[cfg(test)]

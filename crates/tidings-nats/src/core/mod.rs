@@ -20,7 +20,7 @@ use tidings_core::{
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    connect::{ANSWER, Connection, Task},
+    connect::{ANSWER, Connection, LOOK, Task},
     outgoing,
     settings::{Connect, Wire, wire},
 };
@@ -29,9 +29,6 @@ const WIRES: [(&str, Wire); 3] = [("cloudevents", Wire::CloudEvents), ("bare", W
 
 /// Messages that may wait in the client for one subscription, before it drops what comes.
 const BUFFER: usize = 65_536;
-
-/// Between two looks at whether the server answers.
-const LOOK: Duration = Duration::from_millis(750);
 
 struct Core {
     connection: Arc<Connection>,

@@ -1,13 +1,13 @@
 //! Publishing on NATS core: into the client, in order. What became of it only a flush tells.
 
 use async_nats::{client::traits::Publisher, message::OutboundMessage};
-use tidings_core::{BrokerError, Message, PublishError, PublishFailures};
+use tidings_core::{Message, PublishError, PublishFailures};
 
 use crate::{connect::Connection, outgoing, settings::Wire};
 
 pub(super) async fn publish(connection: &Connection, wire: Wire, batch: &[Message]) -> Result<(), PublishFailures> {
     if let Err(error) = connection.ready() {
-        return Err(refuse_all(batch, &error));
+        return Err(outgoing::refuse_all(batch, &error));
     }
     let mut failed = Vec::new();
     let mut sent = 0;
@@ -34,12 +34,4 @@ async fn send(connection: &Connection, message: OutboundMessage) -> Result<(), P
 
 fn lost() -> PublishError {
     PublishError::Unavailable("the connection was lost meanwhile".into())
-}
-
-/// None is taken while the client is not connected: what waits in it would go out whenever it is back.
-pub(crate) fn refuse_all(batch: &[Message], error: &BrokerError) -> PublishFailures {
-    PublishFailures::all(batch.len(), || match error {
-        BrokerError::Closed { .. } => PublishError::Closed,
-        error => PublishError::Unavailable(error.to_string().into()),
-    })
 }

@@ -197,6 +197,13 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    /// The client's own task would look for an absent server for ever.
+    fn drop(&mut self) {
+        self.events.closed.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Wakes when something about the connection changed.
 pub(crate) struct News(watch::Receiver<Option<Instant>>);
 

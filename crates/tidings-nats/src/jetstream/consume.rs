@@ -115,6 +115,7 @@ impl PullFetch {
             self.receive()?;
             self.give_back(max);
             self.tell().await;
+            self.gone |= self.pulls.fell_silent(Instant::now());
             if self.gone {
                 self.consumer.revive().await?;
                 self.gone = false;
@@ -165,11 +166,15 @@ impl PullFetch {
         self.pulls.arrived();
         let Some(reply) = message.reply.clone() else { return };
         let Some(place) = Place::of(&reply) else { return };
+        let was_open = self.gate.is_open();
         if place.deliveries == 1 && self.gate.newer_came(Instant::now()) {
             self.words.push_back(nak_now(reply));
             return;
         }
         self.buffer.push_back(Arrival { message, reply, place, until: since + LEASE });
+        if self.gate.is_open() && !was_open {
+            self.open_gate();
+        }
     }
 
     /// The server says that a request ended, or why it took none.

@@ -42,9 +42,6 @@ impl Pulls {
     /// How many to ask for now, where there is room for `room`, `buffered` are here unseen, and `handled` were settled so
     /// far.
     pub(super) fn want(&mut self, room: usize, buffered: usize, handled: u64, now: Instant) -> Option<usize> {
-        if now >= self.until {
-            self.asked = 0;
-        }
         self.pace.update(handled, now);
         let target = room.max(2 * self.pace.ahead);
         let there = self.asked + buffered;
@@ -64,6 +61,15 @@ impl Pulls {
     /// A request ended with so many messages missing, or with an unknown number.
     pub(super) fn ended(&mut self, missing: Option<usize>) {
         self.asked = missing.map_or(0, |missing| self.asked.saturating_sub(missing));
+    }
+
+    /// Whether requests ended without a word: their consumer may be gone.
+    pub(super) fn fell_silent(&mut self, now: Instant) -> bool {
+        let silent = self.asked > 0 && now >= self.until;
+        if silent {
+            self.asked = 0;
+        }
+        silent
     }
 
     /// The server refused one: not again at once.
@@ -143,7 +149,10 @@ mod tests {
         pulls.asked_for(100, start);
         pulls.ended(Some(60));
         assert_eq!(pulls.want(100, 0, 0, start), Some(60));
-        assert_eq!(pulls.want(100, 0, 0, start + EXPIRES + GRACE), Some(100));
+        pulls.asked_for(60, start);
+        assert!(!pulls.fell_silent(start));
+        assert!(pulls.fell_silent(start + EXPIRES + GRACE));
+        assert_eq!(pulls.want(100, 0, 0, start), Some(100));
         pulls.asked_for(60, start);
         pulls.refused(start);
         assert_eq!(pulls.want(100, 0, 0, start), None);

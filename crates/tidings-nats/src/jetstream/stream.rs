@@ -53,8 +53,10 @@ impl Streams {
         let name = format!("{}-LETTERS", settings.stream);
         let letters = Spec::new(name, Duration::ZERO, settings.letters_max_bytes, &["dead.>", "again.>"], settings);
         let streams = Self { api, main, letters, known: RwLock::default(), changing: Semaphore::new(1) };
-        streams.make(&streams.main).await?;
-        streams.make(&streams.letters).await?;
+        for spec in [&streams.main, &streams.letters] {
+            let there = streams.make(spec).await?;
+            streams.check(spec, &there)?;
+        }
         Ok(streams)
     }
 
@@ -132,13 +134,18 @@ impl Streams {
             },
             there => there,
         };
-        let info = info.map_err(|failure| failure.about(&what, &self.api.connection))?;
-        let differences = differences(&spec.config, &info.config);
+        info.map_err(|failure| failure.about(&what, &self.api.connection))
+    }
+
+    /// Only at start: an operator who raises a limit must not stop who publishes.
+    fn check(&self, spec: &Spec, there: &StreamInfo) -> Result<(), BrokerError> {
+        let differences = differences(&spec.config, &there.config);
         if differences.is_empty() {
-            return Ok(info);
+            return Ok(());
         }
         Err(self.api.connection.refused(format!(
-            "{what} exists with other settings: {}; say so in the URL, or change the stream",
+            "stream {} exists with other settings: {}; say so in the URL, or change the stream",
+            spec.name,
             differences.join(", ")
         )))
     }

@@ -178,3 +178,28 @@ async fn a_server_without_jetstream_is_refused() {
     let error = try_open(&nats.jetstream_url()).await.err().unwrap();
     assert!(!error.is_transient() && error.to_string().contains("JetStream"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_was_away_for_too_long_is_told() {
+    let Some(nats) = Nats::with_jetstream().await else { return };
+    let broker = open(&format!("{}?max_age=1s&duplicates=1s", nats.jetstream_url())).await;
+    let mut reader = Reader::new(&broker, to("mail", "a.b")).await;
+    broker.publish(&numbered("a.b", 3)).await.unwrap();
+    reader.handle(3).await;
+    reader.close().await;
+    broker.publish(&numbered("a.b", 5)).await.unwrap();
+    eventually(SOON, async || api(&nats, "STREAM.INFO.TIDINGS", Value::Null).await["state"]["messages"] == 0).await;
+    let _reader = Reader::new(&broker, to("mail", "a.b")).await;
+    assert!(broker.counters().contains(&("expired", 5)), "{:?}", broker.counters());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_is_raised_stops_nobody() {
+    let Some(nats) = Nats::with_jetstream().await else { return };
+    let broker = open(&format!("{}?max_bytes=1MiB", nats.jetstream_url())).await;
+    let mut config = config(&nats, "TIDINGS").await;
+    config["max_bytes"] = json!(2 << 20);
+    api(&nats, "STREAM.UPDATE.TIDINGS", config).await;
+    broker.publish(&numbered("new.word", 1)).await.unwrap();
+    assert!(try_open(&format!("{}?max_bytes=1MiB", nats.jetstream_url())).await.is_err());
+}

@@ -2,3 +2,8 @@
 
 #[cfg(unix)]
 pub mod servers;
+#[cfg(feature = "service")]
+pub mod service;
+
+#[cfg(feature = "service")]
+pub use service::TestService;

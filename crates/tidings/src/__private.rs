@@ -1,8 +1,9 @@
-//! What `#[derive(Event)]` writes calls to. Not for use by hand; it may change at any time.
+//! What `#[derive(Event)]` writes calls to, and `tidings-testing`. Not for use by hand; it may change at any time.
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
+pub use crate::delivery::{Attempt, Ended, Harness, Watch};
 pub use ::bytes;
 use tidings_core::{BoxError, Headers};
 

@@ -1,0 +1,193 @@
+//! Handlers under test: the framework's own loop over the in-process broker, without a port, a server or a sleep.
+//!
+//! Here is what a test publishes with and what it asks afterwards ([`TestService`]). Not here: the loop, which is the one that
+//! runs in production, and the broker, which passes the same suite as the others.
+
+mod dead_letter;
+mod not_seen;
+mod recorder;
+mod seen;
+
+use std::{sync::Arc, time::Duration};
+
+use tidings::{__private::Harness, Event, Message, PublishError, Publisher, Result, Source, handlers::Complete};
+use tidings_memory::{Memory, Settings};
+
+pub use dead_letter::DeadLetter;
+pub use not_seen::NotSeen;
+use recorder::Recorder;
+use seen::Seen;
+pub use seen::{Attempt, Outcome};
+
+/// Handlers that run in a test, in memory.
+///
+/// They get what the test publishes as they would from any broker: decoded, one at a time for each key, retried by their
+/// policy, given up into the dead letters.
+///
+/// ```
+/// use tidings::{Event, Failure, Handlers, Publisher};
+/// use tidings_testing::TestService;
+/// # #[derive(Debug, PartialEq, Event, serde::Serialize, serde::Deserialize)]
+/// # #[event(topic = "user.created", key = "id")]
+/// # struct UserCreated { id: u32 }
+/// # #[derive(Debug, PartialEq, Event, serde::Serialize, serde::Deserialize)]
+/// # #[event(topic = "user.welcomed")]
+/// # struct UserWelcomed { id: u32 }
+///
+/// async fn welcome(user: UserCreated, publisher: Publisher) -> Result<(), Failure> {
+///     publisher.publish(&UserWelcomed { id: user.id }).await?;
+///     Ok(())
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tidings::Result<()> {
+/// // #[tokio::test]
+/// let service = TestService::start(Handlers::new().on(welcome)).await?;
+/// service.publish(&UserCreated { id: 7 }).await?;
+///
+/// assert_eq!(service.handled::<UserCreated>().await?, UserCreated { id: 7 });
+/// assert_eq!(service.published::<UserWelcomed>()?, [UserWelcomed { id: 7 }]);
+/// assert!(service.dead_letters().is_empty());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A handler that fails is tried again after its policy's waits. With `#[tokio::test(start_paused = true)]` (tokio's feature
+/// `test-util`) they pass at once, a day as well as a second:
+///
+/// ```
+/// # use tidings::{Event, Failure, Handlers};
+/// # use tidings_testing::TestService;
+/// # #[derive(Debug, PartialEq, Event, serde::Serialize, serde::Deserialize)]
+/// # #[event(topic = "user.created", key = "id")]
+/// # struct UserCreated { id: u32 }
+/// async fn never(_: UserCreated) -> Result<(), Failure> {
+///     Err("the mail server is away".into())
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> tidings::Result<()> {
+/// // #[tokio::test(start_paused = true)]
+/// let service = TestService::start(Handlers::new().on(never)).await?;
+/// service.publish(&UserCreated { id: 7 }).await?;
+///
+/// let letter = service.dead_letter::<UserCreated>().await?;
+/// assert_eq!((letter.attempts(), letter.error()), (5, "the mail server is away"));
+/// assert_eq!(service.attempts::<UserCreated>().len(), 5);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct TestService {
+    broker: Arc<Memory>,
+    recorder: Recorder,
+    seen: Arc<Seen>,
+    publisher: Publisher,
+    patience: Duration,
+    harness: Harness,
+}
+
+impl TestService {
+    /// How long [`TestService::handled`] and [`TestService::dead_letter`] wait, unless [`TestService::within`] says otherwise.
+    pub const PATIENCE: Duration = Duration::from_secs(10);
+    /// What the service is called; its default group too.
+    pub const NAME: &'static str = "test";
+
+    /// Runs the handlers; what is published from now on reaches them. A drop ends them.
+    ///
+    /// # Errors
+    /// Those that a service would end with at its start: two handlers of one subscription, a policy that cannot be.
+    pub async fn start(handlers: impl Complete) -> Result<Self> {
+        let broker = Arc::new(Memory::private(Settings::default()));
+        let seen = Arc::new(Seen::default());
+        let recorder = Recorder::new(Arc::clone(&broker), Arc::clone(&seen));
+        let publisher = Publisher::new(broker.clone(), Source::new("/the-test")?);
+        let watch = Arc::clone(&seen);
+        let harness = Harness::start(Arc::new(recorder.clone()), Self::NAME, handlers.complete(), watch).await?;
+        Ok(Self { broker, recorder, seen, publisher, patience: Self::PATIENCE, harness })
+    }
+
+    /// Waits that long for what is asked for.
+    #[must_use]
+    pub fn within(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Publishes an event, as another service would.
+    ///
+    /// # Errors
+    /// When it cannot be encoded, or is too large.
+    pub async fn publish<E: Event>(&self, event: &E) -> Result<(), PublishError> {
+        self.publisher.publish(event).await
+    }
+
+    /// Publishes a message as it is: a body that cannot be read, a topic that nobody expects.
+    ///
+    /// # Errors
+    /// When it is too large, or its topic is not one.
+    pub async fn publish_message(&self, message: &Message) -> Result<(), PublishError> {
+        self.publisher.publish_message(message).await
+    }
+
+    /// The next event of this type that a handler handled; those that were answered before are passed over.
+    ///
+    /// # Errors
+    /// When none is within [`TestService::PATIENCE`]; it tells what happened instead.
+    ///
+    /// # Cancel safety
+    /// A dropped future takes none.
+    pub async fn handled<E: Event>(&self) -> Result<E, NotSeen> {
+        let message = self.seen.handled(E::TOPIC, self.patience).await?;
+        let content_type = message.content_type().map(|text| text.as_str());
+        E::decode(content_type, message.body()).map_err(|source| NotSeen::Undecodable { topic: E::TOPIC, source })
+    }
+
+    /// The next event of this type that was given up; those that were answered before are passed over.
+    ///
+    /// # Errors
+    /// When none is within [`TestService::PATIENCE`]; it tells what happened instead.
+    ///
+    /// # Cancel safety
+    /// A dropped future takes none.
+    pub async fn dead_letter<E: Event>(&self) -> Result<DeadLetter, NotSeen> {
+        Ok(DeadLetter(self.seen.letter(E::TOPIC, self.patience, || self.broker.dead_letters()).await?))
+    }
+
+    /// All that was given up so far, oldest first.
+    #[must_use]
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        self.broker.dead_letters().into_iter().map(DeadLetter).collect()
+    }
+
+    /// All attempts at events of this type that ended so far, in that order.
+    #[must_use]
+    pub fn attempts<E: Event>(&self) -> Vec<Attempt> {
+        self.seen.attempts(E::TOPIC)
+    }
+
+    /// All events of this type that handlers published so far, by their [`Publisher`].
+    ///
+    /// # Errors
+    /// When one cannot be decoded as this type.
+    pub fn published<E: Event>(&self) -> Result<Vec<E>, NotSeen> {
+        let decode = |message: &Message| {
+            let content_type = message.content_type().map(|text| text.as_str());
+            E::decode(content_type, message.body()).map_err(|source| NotSeen::Undecodable { topic: E::TOPIC, source })
+        };
+        self.recorder.published().iter().filter(|message| message.topic().as_str() == E::TOPIC).map(decode).collect()
+    }
+
+    /// All that handlers published so far, as messages, in order.
+    #[must_use]
+    pub fn published_messages(&self) -> Vec<Message> {
+        self.recorder.published()
+    }
+
+    /// Ends it as a service ends: what runs is finished.
+    ///
+    /// # Errors
+    /// When a subscription did not end in order.
+    pub async fn stop(self) -> Result<()> {
+        self.harness.stop().await
+    }
+}

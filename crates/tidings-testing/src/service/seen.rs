@@ -1,0 +1,149 @@
+//! What happened to the messages of a test.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tidings::{
+    __private::{Attempt as Ended, Ended as How, Watch},
+    Message,
+};
+use tokio::{sync::watch, time::timeout};
+
+use super::NotSeen;
+
+/// An attempt that ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// The message.
+    pub message: Message,
+    /// Whose attempt it was.
+    pub group: String,
+    /// Which one; the first is 1.
+    pub number: u32,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The handler succeeded.
+    Handled,
+    /// It failed, and another attempt follows.
+    Failed {
+        /// The error and its causes, in one line.
+        error: String,
+        /// How long after.
+        wait: Duration,
+    },
+    /// It failed, and the message is given up.
+    GivenUp {
+        /// The error and its causes, in one line.
+        error: String,
+    },
+}
+
+/// All attempts that ended, and how far a test has asked for them.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    attempts: watch::Sender<Vec<Attempt>>,
+    /// By topic: how many handled events and how many dead letters were answered.
+    answered: Mutex<HashMap<&'static str, Answered>>,
+}
+
+#[derive(Debug, Default)]
+struct Answered {
+    handled: usize,
+    letters: usize,
+}
+
+impl Watch for Seen {
+    fn ended(&self, ended: &Ended<'_>) {
+        let attempt = Attempt {
+            message: ended.message.clone(),
+            group: ended.group.to_string(),
+            number: ended.number,
+            outcome: match ended.ended {
+                How::Handled => Outcome::Handled,
+                How::Failed { error, wait } => Outcome::Failed { error: error.to_owned(), wait },
+                How::GivenUp { error } => Outcome::GivenUp { error: error.to_owned() },
+            },
+        };
+        self.attempts.send_modify(|attempts| attempts.push(attempt));
+    }
+}
+
+impl Seen {
+    /// Dead letters are stored, which is a little after their last attempts ended.
+    pub(super) fn look_again(&self) {
+        self.attempts.send_modify(|_| {});
+    }
+
+    pub(super) fn attempts(&self, topic: &str) -> Vec<Attempt> {
+        let of_topic = |attempt: &&Attempt| attempt.message.topic().as_str() == topic;
+        self.attempts.borrow().iter().filter(of_topic).cloned().collect()
+    }
+
+    fn answered(&self) -> MutexGuard<'_, HashMap<&'static str, Answered>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next handled message of the topic.
+    pub(super) async fn handled(&self, topic: &'static str, patience: Duration) -> Result<Message, NotSeen> {
+        self.next(topic, "handled", patience, || {
+            let mut answered = self.answered();
+            let answered = &mut answered.entry(topic).or_default().handled;
+            let attempts = self.attempts.borrow();
+            let handled = |attempt: &&Attempt| attempt.outcome == Outcome::Handled && attempt.message.topic().as_str() == topic;
+            let message = attempts.iter().filter(handled).nth(*answered)?.message.clone();
+            *answered += 1;
+            Some(message)
+        })
+        .await
+    }
+
+    /// The next dead letter of the topic; `letters` are those that are stored.
+    pub(super) async fn letter(
+        &self,
+        topic: &'static str,
+        patience: Duration,
+        letters: impl Fn() -> Vec<Message>,
+    ) -> Result<Message, NotSeen> {
+        let of_topic = |letter: &Message| {
+            // `dead.<group>.<topic>`, and a group has no dots.
+            letter.topic().as_str().splitn(3, '.').nth(2) == Some(topic)
+        };
+        self.next(topic, "given up", patience, || {
+            let mut answered = self.answered();
+            let answered = &mut answered.entry(topic).or_default().letters;
+            let letter = letters().into_iter().filter(of_topic).nth(*answered)?;
+            *answered += 1;
+            Some(letter)
+        })
+        .await
+    }
+
+    async fn next<T>(
+        &self,
+        topic: &'static str,
+        what: &'static str,
+        patience: Duration,
+        mut find: impl FnMut() -> Option<T>,
+    ) -> Result<T, NotSeen> {
+        let mut news = self.attempts.subscribe();
+        let found = async {
+            loop {
+                if let Some(found) = find() {
+                    return found;
+                }
+                // Its other end is in `self`.
+                let _ = news.changed().await;
+            }
+        };
+        let found = timeout(patience, found).await;
+        found.map_err(|_| NotSeen::InTime { topic, what, patience, attempts: self.attempts(topic) })
+    }
+}

@@ -1,0 +1,134 @@
+//! What a test of handlers may rely on.
+#![cfg(feature = "service")]
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::time::Duration;
+
+use tidings::{Event, Failure, Handler, Handlers, Message, Meta, Order, Publisher, Reject, Retry, Source, State, Topic};
+use tidings_testing::{
+    TestService,
+    service::{NotSeen, Outcome},
+};
+
+#[derive(Debug, Clone, PartialEq, Event, serde::Serialize, serde::Deserialize)]
+#[event(topic = "user.created", key = "id")]
+struct UserCreated {
+    id: u32,
+    name: String,
+}
+
+#[derive(Debug, PartialEq, Event, serde::Serialize, serde::Deserialize)]
+#[event(topic = "user.welcomed", key = "id")]
+struct UserWelcomed {
+    id: u32,
+}
+
+fn user(id: u32, name: &str) -> UserCreated {
+    UserCreated { id, name: name.to_owned() }
+}
+
+#[derive(Clone)]
+struct Greeting(&'static str);
+
+async fn welcome(user: UserCreated, State(greeting): State<Greeting>, publisher: Publisher) -> Result<(), Failure> {
+    if user.name == greeting.0 {
+        return Err("a name that is a greeting").reject();
+    }
+    publisher.publish(&UserWelcomed { id: user.id }).await?;
+    Ok(())
+}
+
+async fn start() -> TestService {
+    TestService::start(Handlers::new().on(welcome).with_state(Greeting("hello"))).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_published_is_handled_and_what_the_handler_published_is_seen() {
+    let service = start().await;
+    for id in 1..=2 {
+        service.publish(&user(id, "Ann")).await.unwrap();
+    }
+    assert_eq!(service.handled::<UserCreated>().await.unwrap().id, 1);
+    assert_eq!(service.handled::<UserCreated>().await.unwrap().id, 2);
+    assert_eq!(service.published::<UserWelcomed>().unwrap(), [1, 2].map(|id| UserWelcomed { id }));
+    assert!(service.published::<UserCreated>().unwrap().is_empty(), "the test's own events are not the handlers'");
+    assert!(service.dead_letters().is_empty());
+    service.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_rejected_event_is_among_the_dead_letters_and_the_next_one_is_handled() {
+    let service = start().await;
+    service.publish(&user(1, "hello")).await.unwrap();
+    service.publish(&user(2, "Ann")).await.unwrap();
+    assert_eq!(service.handled::<UserCreated>().await.unwrap().id, 2);
+    let letter = service.dead_letter::<UserCreated>().await.unwrap();
+    assert_eq!((letter.reason(), letter.error(), letter.attempts()), ("rejected", "a name that is a greeting", 1));
+    assert_eq!((letter.event::<UserCreated>().unwrap().id, letter.group()), (1, "test"));
+    assert_eq!(service.dead_letters(), [letter]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_are_told_one_by_one_and_a_days_waits_pass_at_once() {
+    async fn third_time(_: UserCreated, meta: Meta) -> Result<(), Failure> {
+        if meta.attempt() < 3 { Err("not yet".into()) } else { Ok(()) }
+    }
+    let hours = Duration::from_secs(3600);
+    let patient = Retry::exponential(hours, 12 * hours).for_at_most(48 * hours);
+    let handlers = Handlers::new().on(third_time.retry(patient).order(Order::None));
+    let service = TestService::start(handlers).await.unwrap().within(72 * hours);
+    service.publish(&user(1, "Ann")).await.unwrap();
+    service.handled::<UserCreated>().await.unwrap();
+    let attempts = service.attempts::<UserCreated>();
+    assert_eq!(attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(matches!(&attempts[0].outcome, Outcome::Failed { error, .. } if error == "not yet"));
+    assert_eq!(attempts[2].outcome, Outcome::Handled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_happen_is_told_with_what_did() {
+    async fn never(_: UserCreated) -> Result<(), Failure> {
+        Err("the mail server is away".into())
+    }
+    let service = TestService::start(Handlers::new().on(never)).await.unwrap();
+    let error = service.handled::<UserCreated>().await.unwrap_err();
+    assert!(format!("{error:?}").contains("is there a handler of its topic?"), "{error:?}");
+    service.publish(&user(1, "Ann")).await.unwrap();
+    let error = service.handled::<UserCreated>().await.unwrap_err();
+    assert!(matches!(&error, NotSeen::InTime { attempts, .. } if attempts.len() == 5));
+    let said = format!("{error:?}");
+    assert!(said.contains("attempt 5 failed (the mail server is away), given up"), "{said}");
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_such_event_is_a_dead_letter() {
+    let service = start().await;
+    let topic = Topic::new("user.created").unwrap();
+    let raw = Message::builder(topic, Source::new("/elsewhere").unwrap(), "{".into()).build();
+    service.publish_message(&raw).await.unwrap();
+    let letter = service.dead_letter::<UserCreated>().await.unwrap();
+    assert_eq!((letter.reason(), letter.message().body()), ("rejected", raw.body()));
+    assert!(letter.error().contains("line 1"), "{}", letter.error());
+    assert!(letter.event::<UserCreated>().is_err());
+}
+
+#[tokio::test]
+async fn handlers_that_cannot_be_registered_are_an_error_at_the_start() {
+    async fn other(_: UserCreated) {}
+    async fn another(_: UserCreated) {}
+    let error = TestService::start(Handlers::new().on(other).on(another)).await.unwrap_err();
+    assert!(error.to_string().contains(".group("), "{error}");
+}
+
+#[tokio::test]
+async fn each_group_handles_the_event() {
+    async fn other(_: UserCreated) {}
+    let handlers = Handlers::new().on(other.group("other")).merge(Handlers::new().on(other));
+    let service = TestService::start(handlers).await.unwrap();
+    service.publish(&user(1, "Ann")).await.unwrap();
+    service.handled::<UserCreated>().await.unwrap();
+    service.handled::<UserCreated>().await.unwrap();
+    let mut groups: Vec<_> = service.attempts::<UserCreated>().into_iter().map(|attempt| attempt.group).collect();
+    groups.sort();
+    assert_eq!(groups, ["other", "test"]);
+}

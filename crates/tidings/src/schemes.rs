@@ -15,8 +15,9 @@ type Open = Arc<dyn Fn(Url, Client) -> BoxFuture<'static, Result<Arc<dyn Broker>
 pub(crate) struct Schemes(Vec<(&'static str, Open)>);
 
 /// Ours, with the feature that each asks for.
-const FEATURES: [(&str, &str, bool); 3] = [
+const FEATURES: [(&str, &str, bool); 4] = [
     ("memory", "memory", cfg!(feature = "memory")),
+    ("sqlite", "sqlite", cfg!(feature = "sqlite")),
     ("nats", "nats", cfg!(feature = "nats")),
     ("jetstream", "nats", cfg!(feature = "nats")),
 ];
@@ -28,6 +29,8 @@ impl Schemes {
         let mut schemes = Self(Vec::new());
         #[cfg(feature = "memory")]
         schemes.add("memory", async |url: Url, client: Client| tidings_memory::open(&url, &client).await);
+        #[cfg(feature = "sqlite")]
+        schemes.add("sqlite", async |url: Url, client: Client| tidings_sql::open(&url, &client).await);
         #[cfg(feature = "nats")]
         for scheme in ["nats", "jetstream"] {
             schemes.add(scheme, async |url: Url, client: Client| tidings_nats::open(&url, &client).await);

@@ -5,7 +5,7 @@ use super::{
     setting::{Fallback, Group, Setting},
     spec::{Spec, variable},
     table::table,
-    value::{Bounds, Kind},
+    value::Kind,
 };
 use crate::service::Builder;
 
@@ -65,17 +65,25 @@ fn row(setting: &Setting) -> String {
         let flag = if name == setting.name { String::new() } else { format!("`--{name}`, ") };
         help.push_str(&format!(" (go-micro: {flag}`{}`)", go_micro::variable(name)));
     }
-    let takes = if setting.bounds == Bounds::NONE && !matches!(setting.kind, Kind::Choice(_)) {
-        setting.kind.placeholder().to_owned()
-    } else {
-        setting.allowed()
+    let takes = match setting.kind {
+        Kind::Choice(words) => words.join(" or "),
+        kind => {
+            format!("{}{}", kind.placeholder(), kind.range(setting.bounds).map_or(String::new(), |range| format!(", {range}")))
+        }
     };
     format!("| `--{}` | `{}` | {} | {default} | {help} |\n", setting.name, variable(setting.name), cell(&takes))
 }
 
 /// With nothing that a table would take for its own.
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace('<', "&lt;")
+    let parts = text.replace('|', "\\|");
+    // Between backticks it is not HTML anyway.
+    parts
+        .split('`')
+        .enumerate()
+        .map(|(place, part)| if place % 2 == 0 { part.replace('<', "&lt;") } else { part.to_owned() })
+        .collect::<Vec<_>>()
+        .join("`")
 }
 
 fn go_micro_section() -> String {

@@ -14,7 +14,7 @@ use super::{
     go_micro,
     setting::{Group, Reach, Setting},
     spec::{Spec, check, own_form, variable},
-    value::Kind,
+    value::{Kind, shown_url},
 };
 
 /// Flags and their values, without the `--`.
@@ -197,7 +197,8 @@ fn refuse(specs: &[Spec], error: clap::Error) -> NoFlags {
     NoFlags::Wrong(match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return NoFlags::Asked(error),
         ErrorKind::UnknownArgument => {
-            let what = if flag.starts_with('-') { format!("flag {flag}") } else { "argument ".to_owned() + &flag };
+            // An argument that follows an unknown flag may be a URL with a login.
+            let what = if flag.starts_with('-') { format!("flag {flag}") } else { format!("argument {}", shown_url(&flag)) };
             let flags: Vec<String> = command(specs)
                 .get_arguments()
                 .filter(|arg| !arg.is_hide_set())

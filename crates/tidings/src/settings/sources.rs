@@ -201,12 +201,14 @@ fn variables(
             let hint = Hint::nearest(&name, known.iter().map(String::as_str));
             return Err(SettingsError::Unknown { what: format!("variable {name}"), hint });
         }
-        if ours || name.starts_with(go_micro::PREFIX) || go_micro::DATABASE.contains(&name.as_str()) {
+        if ours {
             let value = value.into_string().map_err(|_| SettingsError::Value {
                 what: format!("the value of {name}"),
                 allowed: "it has to be UTF-8".to_owned(),
             })?;
             variables.insert(name, value);
+        } else if name.starts_with(go_micro::PREFIX) || go_micro::DATABASE.contains(&name.as_str()) {
+            variables.insert(name, value.to_string_lossy().into_owned());
         }
     }
     Ok(variables)

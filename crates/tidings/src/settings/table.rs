@@ -32,7 +32,7 @@ fn service() -> Vec<Setting> {
             .reach(Reach::One)
             .go_micro("server_id")
             .help("What tells this instance from others of the service"),
-        Setting::path("data").default("data").help("The folder for what it keeps, <data> in other settings"),
+        Setting::path("data").default("data").help("The folder for what it keeps; `<data>` in other settings"),
         Setting::path("config").reach(Reach::Process).help("A TOML file with settings, by the names of the flags"),
         Setting::address("admin")
             .default("127.0.0.1:0")

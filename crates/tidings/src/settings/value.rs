@@ -94,15 +94,20 @@ impl Kind {
             Self::Address => InvalidAddress.to_string(),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
         };
+        self.range(bounds).map_or(form.clone(), |range| format!("{form}; {range}"))
+    }
+
+    /// The bounds in words, if there are any.
+    pub(crate) fn range(self, bounds: Bounds) -> Option<String> {
         let shown = |n| match self {
             Self::Duration => Time(Duration::from_millis(n)).to_string(),
             Self::Size => Size(n).to_string(),
             _ => n.to_string(),
         };
         match bounds {
-            Bounds::NONE => form,
-            Bounds { least, most: u64::MAX } => format!("{form}; at least {}", shown(least)),
-            Bounds { least, most } => format!("{form}; from {} to {}", shown(least), shown(most)),
+            Bounds::NONE => None,
+            Bounds { least, most: u64::MAX } => Some(format!("at least {}", shown(least))),
+            Bounds { least, most } => Some(format!("from {} to {}", shown(least), shown(most))),
         }
     }
 

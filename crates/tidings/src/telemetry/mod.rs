@@ -5,29 +5,39 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing::Subscriber;
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::settings::{Settings, SettingsError};
 
 /// Begins logging as `--log` and `--log-format` say, unless the program has a subscriber already.
 pub(crate) fn init(settings: &Settings) -> Result<(), SettingsError> {
     let json = settings.get::<String>("log-format")? == "json";
-    let filter = filter(settings)?;
+    let colours = std::io::stderr().is_terminal();
+    let subscriber = subscriber(filter(settings)?, json, colours, std::io::stderr);
     // An error means that there is one already: the program's own, or that of the process's first service.
-    let _ = tracing_subscriber::registry().with(filter).with(layer(json)).try_init();
+    let _ = subscriber.try_init();
     Ok(())
 }
 
-fn layer(json: bool) -> Box<dyn Layer<Filtered> + Send + Sync> {
-    let layer = fmt::layer().with_writer(std::io::stderr);
-    if json {
+fn subscriber<W>(filter: EnvFilter, json: bool, colours: bool, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let layer = fmt::layer().with_writer(writer);
+    let layer = if json {
         // The list has the outermost span too, which is the one with the trace's id.
-        return layer.json().flatten_event(true).with_current_span(false).with_span_list(true).boxed();
-    }
-    layer.with_ansi(std::io::stderr().is_terminal()).boxed()
+        layer.json().flatten_event(true).with_current_span(false).with_span_list(true).boxed()
+    } else {
+        layer.with_ansi(colours).boxed()
+    };
+    tracing_subscriber::registry().with(filter).with(layer)
 }
-
-type Filtered = tracing_subscriber::layer::Layered<EnvFilter, Registry>;
 
 /// Reads `--log`.
 fn filter(settings: &Settings) -> Result<EnvFilter, SettingsError> {
@@ -44,24 +54,4 @@ fn filter(settings: &Settings) -> Result<EnvFilter, SettingsError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::settings::Spec;
-
-    fn read(log: &str) -> Result<String, String> {
-        let spec = Spec::new("s", "1");
-        let flags = [("log".to_owned(), log.to_owned())].into();
-        let settings = crate::settings::resolve(&[spec], flags, []).unwrap().settings.remove(0);
-        filter(&settings).map(|filter| filter.to_string()).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn a_level_or_a_level_for_each_target_is_allowed() {
-        for log in ["info", "WARN", "off", "info,sqlx=warn", "email=debug", "email[call]=debug"] {
-            assert!(read(log).is_ok(), "{log}: {:?}", read(log));
-        }
-        for log in ["inof", "info,email", "email=loud", ","] {
-            assert!(read(log).unwrap_err().starts_with(&format!("--log {log} is not allowed: error, warn")), "{log}");
-        }
-    }
-}
+mod tests;

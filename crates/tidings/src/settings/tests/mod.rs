@@ -130,6 +130,7 @@ fn what_there_is_not_is_refused_with_what_may_have_been_meant() {
     );
     assert_eq!(error(users(), &["--colour"], &[]), "unknown flag --colour; --help lists what there is");
     assert_eq!(error(users(), &["serve"], &[]), "unknown argument serve; --help lists what there is");
+    assert!(!error(users(), &["postgres://me:hunter2@h/x"], &[]).contains("hunter2"));
     assert_eq!(
         error(users(), &[], &[("TIDINGS_ADRESS", "x")]),
         "unknown variable TIDINGS_ADRESS (did you mean TIDINGS_ADDRESS?); --help lists what there is"

@@ -61,3 +61,6 @@ impl Parts {
         Mail::new(MailKey::of(&user.id), crate::NAME, &self.from, &user.name, &user.email, content).reject()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,10 +12,9 @@ mod mailer;
 mod settings;
 mod templates;
 
-use tidings::handlers::Handler;
 use tidings::service::Builder;
 use tidings::settings::Group;
-use tidings::{Handlers, Order, Service};
+use tidings::{Handler, Handlers, Order, Service};
 
 pub use event::{InvalidUser, ProtoUser, UserCreated};
 pub use handler::{Welcome, welcome};

@@ -79,3 +79,39 @@ fn retry(settings: &Settings) -> Result<Retry, SettingsError> {
     }
     Ok(Retry::exponential(first, longest).for_at_most(settings.get("mail-retry-for")?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTHING: [(&str, &str); 0] = [];
+
+    fn read(arguments: &[&str]) -> Result<MailSettings, String> {
+        let arguments = ["email"].iter().chain(arguments).copied();
+        let service = crate::builder().arguments(arguments).environment(NOTHING).init();
+        let service = service.map_err(|error| error.to_string())?;
+        MailSettings::read(service.settings()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_documentation() {
+        let settings = read(&[]).unwrap();
+        assert_eq!((settings.url.as_str(), settings.from.to_string()), ("file:data/mail", "welcome@localhost".to_owned()));
+        assert_eq!((settings.templates, settings.limits.idle, settings.limits.timeout), (None, 8, SECOND * 20));
+        assert_eq!(settings.retry, Retry::exponential(SECOND, SECOND * 900).for_at_most(DAY));
+    }
+
+    #[test]
+    fn a_value_that_is_not_allowed_is_named_with_the_way_out() {
+        for (arguments, says) in [
+            (&["--mail-from", "nobody"][..], "--mail-from nobody is not allowed: an e-mail address"),
+            (&["--mail-timeout", "30s"], "--mail-timeout 30s is not allowed: less than --handler-timeout"),
+            (&["--mail-retry-first", "1h"], "at least --mail-retry-first"),
+            (&["--mail-retry-for", "999d"], "--mail-retry-for 999d is not allowed"),
+            (&["--address", ":50054"], "unknown flag --address"),
+        ] {
+            let error = read(arguments).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

@@ -49,19 +49,16 @@ pub trait Event: Sized + Send + 'static {
     fn decode(content_type: Option<&str>, body: &Bytes) -> Result<Self, BoxError>;
 }
 
-/// Never holds: it lets the compiler say what is wrong where a handler takes its event by reference.
+/// No event has it: it lets the compiler say what is wrong where a handler takes its event by reference.
 #[diagnostic::on_unimplemented(
-    message = "take the event by value, not `{Self}`",
-    label = "a reference to an event is not an event",
-    note = "a handler owns its event: `user: UserCreated`, not `user: &UserCreated`"
+    message = "take the event by value, not `&{Self}`",
+    label = "takes a reference to an event",
+    note = "an event is given away whole: `user: UserCreated`, not `user: &UserCreated`"
 )]
-pub trait ByValue {}
+pub trait ByReference {}
 
 #[doc(hidden)]
-impl<T> Event for &'static T
-where
-    Self: ByValue + Send,
-{
+impl<T: ByReference + Sync> Event for &'static T {
     const TOPIC: &'static str = "";
     const CONTENT_TYPE: &'static str = "";
 

@@ -93,6 +93,7 @@ impl<T: Clone> FromRef<T> for T {
 ///
 /// While it might be one, the compiler cannot take a handler's `State<T>` for the whole state of all handlers; so it waits for
 /// `with_state` and says there, if at all, what is not in the state.
+#[derive(Debug)]
 pub enum Undecided {}
 
 #[doc(hidden)]

@@ -1,5 +1,5 @@
-use tidings::State;
 use tidings::{Event, Handlers};
+use tidings::{Service, State};
 
 #[derive(Event, serde::Serialize, serde::Deserialize)]
 #[event(topic = "user.created")]
@@ -10,6 +10,8 @@ struct Mailer;
 
 async fn handle(_: UserCreated, _: State<Mailer>) {}
 
-fn main() {
-    let _: Handlers = Handlers::new().on(handle);
+fn add(service: Service) -> Service {
+    service.handlers(Handlers::new().on(handle))
 }
+
+fn main() {}

@@ -1,5 +1,5 @@
-use tidings::State;
 use tidings::{Event, Handlers};
+use tidings::{Service, State};
 
 #[derive(Event, serde::Serialize, serde::Deserialize)]
 #[event(topic = "user.created")]
@@ -14,8 +14,8 @@ fn handlers() -> Handlers<Mailer> {
     Handlers::new().on(handle)
 }
 
-fn service(_: impl tidings::handlers::Complete) {}
-
-fn main() {
-    service(handlers());
+fn add(service: Service) -> Service {
+    service.handlers(handlers())
 }
+
+fn main() {}

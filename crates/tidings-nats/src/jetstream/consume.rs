@@ -11,23 +11,19 @@ use std::{
 
 use async_nats::{Message, StatusCode, Subject, Subscriber};
 use futures_util::{FutureExt, StreamExt};
-use tidings_core::{
-    BoxFuture, BrokerError, Delivery, Fetch, Fetched, Link, MessageId, Outcome, Receipt, Settle, Source, Subscription,
-};
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep_until, timeout},
-};
+use tidings_core::{BoxFuture, BrokerError, Delivery, Fetch, Fetched, Link, MessageId, Receipt, Settle, Source, Subscription};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     consumer::{Consumer, LEASE},
     gate::{Gate, Next, Shut},
-    held::{Held, Place, Word, ack, nak_now},
+    held::{Place, Word, ack, nak_now},
     pulls::{EXPIRES, LARGEST, Pulls},
+    settle::{Hand, closed},
     stream::Streams,
 };
 use crate::{
-    connect::{ANSWER, Connection, News, within},
+    connect::{ANSWER, Connection, News},
     incoming::Reader,
     settings::Wire,
 };
@@ -50,7 +46,7 @@ pub(super) async fn subscribe(
     expired.fetch_add(consumer.expired(&info).await, Ordering::Relaxed);
     let inbox = Subject::from(connection.client.new_inbox());
     let subscriber = connection.client.subscribe(inbox.clone()).await.map_err(|error| connection.unavailable(error))?;
-    let hand = Arc::new(Hand { held: Held::default(), back: Notify::new(), connection: Arc::clone(&connection) });
+    let hand = Arc::new(Hand::new(Arc::clone(&connection)));
     let now = Instant::now();
     let source = Source::new(&format!("/jetstream/{}", consumer.stream))?;
     let fetch = PullFetch {
@@ -308,7 +304,7 @@ impl PullFetch {
                     self.arrived(message, now);
                 }
             }
-            () = self.hand.back.notified(), if max > 0 => {}
+            () = self.hand.handed_back(), if max > 0 => {}
             () = self.news.changed() => {}
             () = sleep_until(wake) => {}
         }
@@ -355,63 +351,7 @@ impl Fetch for PullFetch {
     }
 }
 
-/// The settling half.
-struct Hand {
-    held: Held,
-    /// Tells the fetching half that something was handed back.
-    back: Notify,
-    connection: Arc<Connection>,
-}
-
-impl Hand {
-    async fn tell(&self, words: Vec<Word>) -> Result<(), BrokerError> {
-        for (reply, word) in words {
-            match within(ANSWER, self.connection.client.publish(reply, word)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(closed()),
-                Err(late) => return Err(self.connection.unavailable(late)),
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Settle for Hand {
-    fn settle<'a>(&'a self, batch: &'a [(Receipt, Outcome)]) -> BoxFuture<'a, Result<(), BrokerError>> {
-        Box::pin(async move {
-            if self.connection.is_closed() {
-                return Err(closed());
-            }
-            let words = self.held.settle(batch);
-            if words.len() < batch.len() {
-                self.back.notify_one();
-            }
-            self.tell(words).await
-        })
-    }
-
-    fn extend<'a>(&'a self, batch: &'a [Receipt]) -> BoxFuture<'a, Result<Vec<Receipt>, BrokerError>> {
-        Box::pin(async move {
-            let now = Instant::now();
-            let (words, lost) = self.held.extend(batch, now);
-            // The server confirms nothing; what cannot even be sent extends nothing.
-            if self.connection.is_up() && self.tell(words).await.is_ok() {
-                self.held.extended(batch, now + LEASE);
-            }
-            Ok(lost)
-        })
-    }
-
-    fn lease(&self) -> Option<Duration> {
-        Some(LEASE)
-    }
-}
-
 /// The id of a message that has none: its place, so that it is recognised when it comes again.
 fn id_of_place(stream: &str, sequence: u64) -> MessageId {
     MessageId::new(&format!("{stream}:{sequence}")).unwrap_or_else(|_| MessageId::generate())
-}
-
-fn closed() -> BrokerError {
-    BrokerError::Closed { broker: "jetstream" }
 }

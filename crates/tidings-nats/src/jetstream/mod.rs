@@ -8,6 +8,7 @@ mod held;
 mod publish;
 mod pulls;
 mod settings;
+mod settle;
 mod stream;
 mod window;
 

@@ -18,6 +18,8 @@ pub(crate) struct Proxy {
 struct State {
     /// Rises with each cut.
     cuts: u64,
+    /// How many were made.
+    connections: u64,
     /// Bytes go nowhere, and nobody is told.
     silent: bool,
 }
@@ -26,10 +28,11 @@ impl Proxy {
     pub(crate) async fn to(server: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let state = Arc::new(watch::Sender::new(State { cuts: 0, silent: false }));
+        let state = Arc::new(watch::Sender::new(State { cuts: 0, connections: 0, silent: false }));
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                shared.send_modify(|state| state.connections += 1);
                 tokio::spawn(carry(client, server.clone(), shared.subscribe()));
             }
         });
@@ -44,6 +47,11 @@ impl Proxy {
     /// Ends all connections.
     pub(crate) fn cut(&self) {
         self.state.send_modify(|state| state.cuts += 1);
+    }
+
+    /// How many connections were made through it.
+    pub(crate) fn connections(&self) -> u64 {
+        self.state.borrow().connections
     }
 
     /// Lets nothing through any more, and ends nothing; or lets it through again.

@@ -89,7 +89,9 @@ impl Call {
     /// Adds the calls to the service's own command line.
     #[must_use]
     pub fn offer(command: Command) -> Command {
-        Self::augment_subcommands(command).args_conflicts_with_subcommands(true)
+        // clap would say what a call is in place of what the service is.
+        let about = command.get_about().cloned().unwrap_or_default();
+        Self::augment_subcommands(command).about(about).args_conflicts_with_subcommands(true)
     }
 
     /// The call that is asked for, if one is.

@@ -115,20 +115,16 @@ fn judge(password: &str, stored: Option<&str>) -> argon2::password_hash::Result<
     Ok(Verdict::Right { renewed })
 }
 
-/// Waits until a failed login that began at `began` may be answered: after
-/// [`FAILED_LOGIN`], or, when a loaded machine took longer, after the next whole
-/// multiple, so that the answer's time does not tell what it was spent on.
+/// Waits until a failed login that began at `began` may be answered, so that the answer's time does not tell what it was spent
+/// on.
 pub async fn even_out(began: Instant) {
-    tokio::time::sleep_until(began + answer_after(began.elapsed())).await;
-}
-
-fn answer_after(spent: Duration) -> Duration {
-    let floors = spent.as_nanos().div_ceil(FAILED_LOGIN.as_nanos()).max(1);
-    FAILED_LOGIN.saturating_mul(u32::try_from(floors).unwrap_or(u32::MAX))
+    tokio::time::sleep_until(began + FAILED_LOGIN).await;
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     const ONE: NonZeroUsize = NonZeroUsize::MIN;
@@ -174,28 +170,10 @@ mod tests {
         }
         let second = passwords.hash(Password::new("password".into()).unwrap());
         let mut second = std::pin::pin!(second);
-        assert!(futures_poll_once(second.as_mut()).await.is_none());
+        assert!(second.as_mut().now_or_never().is_none());
         first.abort();
-        assert!(futures_poll_once(second.as_mut()).await.is_none(), "the work holds the slot");
+        assert!(second.as_mut().now_or_never().is_none(), "the work holds the slot");
         holding.send(()).unwrap();
         second.await.unwrap();
-    }
-
-    /// The future's value, if it has one already.
-    async fn futures_poll_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
-        std::future::poll_fn(|cx| {
-            std::task::Poll::Ready(match std::pin::Pin::new(&mut future).poll(cx) {
-                std::task::Poll::Ready(value) => Some(value),
-                std::task::Poll::Pending => None,
-            })
-        })
-        .await
-    }
-
-    #[test]
-    fn a_failed_login_is_answered_at_whole_multiples_of_the_floor() {
-        for (spent, after) in [(0, 150), (1, 150), (149, 150), (150, 150), (151, 300), (460, 600)] {
-            assert_eq!(answer_after(Duration::from_millis(spent)), Duration::from_millis(after), "{spent} ms");
-        }
     }
 }

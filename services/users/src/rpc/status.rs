@@ -30,7 +30,6 @@ impl From<StoreError> for Status {
         match &failed {
             StoreError::EmailTaken => Self::already_exists(failed.to_string()),
             StoreError::Unavailable(_) => unavailable(&failed),
-            StoreError::Event(event) if event.is_transient() => unavailable(&failed),
             _ => internal(&failed),
         }
     }

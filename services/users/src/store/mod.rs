@@ -11,7 +11,7 @@ mod tests;
 
 use sqlx::{PgPool, SqlitePool};
 use tidings::{
-    PublishError,
+    BoxError, PublishError,
     database::{Database, begin_immediate},
     outbox::Outbox,
 };
@@ -59,7 +59,7 @@ pub enum StoreError {
     EmailTaken,
     /// The database is busy or away; the same call may succeed later.
     #[error("the database is busy or away")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(#[source] BoxError),
     /// A row breaks the table's own rules.
     #[error("the table `users` has a row with a wrong id")]
     Row,
@@ -92,7 +92,7 @@ macro_rules! insert {
             .bind($hash)
             .execute(&mut *tx)
             .await?;
-        $outbox.publish(&mut tx, &UserCreated::from($user)).await.map_err(StoreError::Event)?;
+        $outbox.publish(&mut tx, &UserCreated::from($user)).await.map_err(not_published)?;
         Ok(tx.commit().await?)
     }};
 }
@@ -191,15 +191,30 @@ fn stored_id(id: &str) -> Result<UserId, StoreError> {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
-
         match &error {
-            Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed | WorkerCrashed => Self::Unavailable(error),
             sqlx::Error::Database(said) if said.is_unique_violation() => Self::EmailTaken,
-            _ if sqlite::is_unavailable(&error) || postgres::is_unavailable(&error) => Self::Unavailable(error),
+            known if is_unavailable(known) => Self::Unavailable(error.into()),
             _ => Self::Database(error),
         }
     }
+}
+
+fn not_published(error: PublishError) -> StoreError {
+    match error {
+        PublishError::Outbox(source) | PublishError::Conflict(source) if source.downcast_ref().is_some_and(is_unavailable) => {
+            StoreError::Unavailable(source)
+        }
+        other => StoreError::Event(other),
+    }
+}
+
+/// Whether the same may succeed later.
+fn is_unavailable(error: &sqlx::Error) -> bool {
+    use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
+
+    matches!(error, Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed | WorkerCrashed)
+        || sqlite::is_unavailable(error)
+        || postgres::is_unavailable(error)
 }
 
 impl std::fmt::Debug for Credentials {

@@ -276,6 +276,20 @@ async fn a_busy_sqlite_file_is_unavailable() {
 }
 
 #[tokio::test]
+async fn an_outbox_that_cannot_be_written_now_is_unavailable() {
+    let Some(postgres) = Postgres::shared().await else { return };
+    let database = open(&postgres.database().await).await;
+    let store = store(&database).await;
+    let full = "CREATE FUNCTION disk_full() RETURNS trigger LANGUAGE plpgsql AS
+        $$BEGIN RAISE EXCEPTION 'disk full' USING ERRCODE = '53100'; END$$;
+        CREATE TRIGGER disk_full BEFORE INSERT ON tidings_outbox FOR EACH ROW EXECUTE FUNCTION disk_full()";
+    run(&database, full).await;
+    let refused = store.create(&user("ewan"), "hash").await.unwrap_err();
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
+    assert_eq!(texts(&database, "SELECT id FROM users").await, []);
+}
+
+#[tokio::test]
 async fn an_absent_postgres_is_unavailable_until_it_is_back() {
     let Some(mut postgres) = Postgres::start().await else { return };
     let mut options = DatabaseOptions::default();

@@ -76,7 +76,18 @@ async fn what_is_wrong_with_the_command_line_is_one_line() {
 #[tokio::test]
 async fn the_help_shows_the_calls_and_the_settings() {
     let help = printed(&run(&["--help"], "", &[]).await);
-    for part in ["create", "get", "list", "auth", "validate", "--auth-key", "--require-auth", "TIDINGS_AUTH_KEY", "DB_HOST"] {
+    for part in [
+        "Stores users",
+        "create",
+        "get",
+        "list",
+        "auth",
+        "validate",
+        "--auth-key",
+        "--require-auth",
+        "TIDINGS_AUTH_KEY",
+        "DB_HOST",
+    ] {
         assert!(help.contains(part), "{part} in {help}");
     }
     for call in ["create", "get", "list", "auth", "validate"] {

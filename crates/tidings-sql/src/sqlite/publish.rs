@@ -25,6 +25,7 @@ pub(super) struct Published {
     pub(super) failed: Vec<Vec<(usize, PublishError)>>,
     pub(super) topics: Vec<Topic>,
     pub(super) duplicates: u64,
+    pub(super) bytes: i64,
 }
 
 /// How much is kept, and the newest publish time.
@@ -79,6 +80,7 @@ pub(super) async fn store(
             if !published.topics.contains(message.topic()) {
                 published.topics.push(message.topic().clone());
             }
+            published.bytes += size;
             rows.push(NewRow { topic, at: totals.newest, size, message });
         }
         published.failed.push(failed);

@@ -194,6 +194,7 @@ impl Engine {
     fn tell(&mut self, turn: Turn, done: Done) {
         let Done { mut joined, published, claims, news } = done;
         self.shared.duplicates.fetch_add(published.duplicates, Ordering::Relaxed);
+        self.upkeep.wrote(published.bytes);
         for (id, claims) in claims {
             if let Some(line) = self.lines.iter_mut().find(|line| line.id == id) {
                 line.seen = claims.seen;

@@ -24,10 +24,13 @@ pub(super) struct Upkeep {
     next_sweep: Instant,
     /// Everything up to here was looked at by the sweep.
     swept: i64,
+    /// Bytes published since the last time.
+    written: i64,
 }
 
 const PAUSE: Duration = Duration::from_secs(1);
 const SWEEP_PAUSE: Duration = Duration::from_secs(60);
+const MUCH: i64 = 16 << 20;
 /// From here on the log is written back whoever writes in the meantime.
 const LONG_WAL: u64 = 64 << 20;
 
@@ -35,17 +38,26 @@ impl Upkeep {
     pub(super) fn new() -> Self {
         // At once: who was here before may be dead.
         let now = Instant::now();
-        Self { next: now, next_sweep: now, swept: 0 }
+        Self { next: now, next_sweep: now, swept: 0, written: 0 }
     }
 
     pub(super) fn next(&self) -> Instant {
         self.next
+    }
+
+    /// Much writing asks for the next checkpoint early.
+    pub(super) fn wrote(&mut self, bytes: i64) {
+        self.written = self.written.saturating_add(bytes);
+        if self.written > MUCH {
+            self.next = Instant::now();
+        }
     }
 }
 
 impl Engine {
     pub(super) async fn keep_up(&mut self) {
         self.upkeep.next = Instant::now() + PAUSE;
+        self.upkeep.written = 0;
         if let Err(error) = self.try_to_keep_up().await {
             self.failed(error);
         } else {
@@ -163,7 +175,7 @@ impl Engine {
         }
         let before = super::now().saturating_sub(i64::try_from(self.settings.max_age.as_millis()).unwrap_or(i64::MAX));
         let Some(old) = sweep::find(&mut self.connection, self.upkeep.swept, before).await? else {
-            self.upkeep.next_sweep = Instant::now() + SWEEP_PAUSE;
+            self.upkeep.next_sweep = Instant::now() + self.settings.max_age.min(SWEEP_PAUSE);
             return Ok(());
         };
         self.begin(true).await?;

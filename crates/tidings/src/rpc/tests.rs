@@ -9,6 +9,7 @@ use std::{
 
 use axum::http::{Request, Response, uri::PathAndQuery};
 use futures_util::future::BoxFuture;
+use tidings_core::BrokerError;
 use tokio::{
     sync::{Notify, mpsc},
     time::timeout,
@@ -199,6 +200,45 @@ async fn health_tells_of_each_service_and_of_all() {
     let status = HealthClient::new(rig.channel.clone()).check(unknown).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound);
     rig.running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn health_says_no_until_the_service_is_ready() {
+    let broker_is_there = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let there = Arc::clone(&broker_is_there);
+    let open = move |_, client| {
+        let there = there.load(std::sync::atomic::Ordering::Relaxed);
+        async move {
+            if !there {
+                return Err(BrokerError::Unavailable { broker: "pigeon:".to_owned(), source: "no pigeon".into() });
+            }
+            tidings_memory::open(&"memory:health".parse().unwrap(), &client).await
+        }
+    };
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let args = ["p", "--admin=127.0.0.1:0", &format!("--address={free}"), "--broker=pigeon:", "--log=off"];
+    let builder = crate::Service::builder("probe", "1").arguments(args).environment::<String, String>([]).scheme("pigeon", open);
+    let (begun, _) = mpsc::unbounded_channel();
+    let service = builder.init().unwrap().grpc(Probe { begun, gate: Arc::default() });
+    let starting = tokio::spawn(service.handlers(crate::Handlers::new().on_topic("t", async |_: crate::Message| {})).start());
+    let channel = Channel::from_shared(format!("http://{free}")).unwrap().connect_lazy();
+    let health = async |service: &str| loop {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        // Until it listens.
+        if let Ok(answer) = HealthClient::new(channel.clone()).check(request).await {
+            return answer.into_inner().status();
+        }
+        tokio::task::yield_now().await;
+    };
+    for service in ["", "test.Probe"] {
+        assert_eq!(timeout(SOON, health(service)).await.unwrap(), ServingStatus::NotServing, "{service:?}");
+    }
+    broker_is_there.store(true, std::sync::atomic::Ordering::Relaxed);
+    let running = timeout(SOON, starting).await.unwrap().unwrap().unwrap();
+    for service in ["", "test.Probe"] {
+        assert_eq!(health(service).await, ServingStatus::Serving, "{service:?}");
+    }
+    running.stop().await.unwrap();
 }
 
 #[tokio::test]

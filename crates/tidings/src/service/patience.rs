@@ -25,11 +25,11 @@ pub(super) async fn patiently<T, E: Error + 'static, F: Future<Output = Result<T
     let mut pause = FIRST_PAUSE;
     loop {
         let error = match attempt().await {
-            Err(error) if may_pass(&error) && begun.elapsed() + pause <= wait => error,
+            Err(error) if may_pass(&error) && begun.elapsed() < wait => error,
             done => return done,
         };
         say_absent(part, what, &error);
-        sleep(pause).await;
+        sleep(pause.min(wait.saturating_sub(begun.elapsed()))).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
@@ -55,7 +55,7 @@ mod tests {
             tries += 1;
             std::future::ready(if tries <= failures { Err(io::Error::other(format!("try {tries}"))) } else { Ok(()) })
         };
-        let done = patiently(wait, &part, "it", attempt, |error| error.to_string() != "try 5").await;
+        let done = patiently(wait, &part, "it", attempt, |error| error.to_string() != "try 7").await;
         (tries, done)
     }
 
@@ -64,11 +64,11 @@ mod tests {
         let second = Duration::from_secs(1);
         assert!(matches!(after(2, second).await, (3, Ok(()))));
         assert!(matches!(after(100, Duration::ZERO).await, (1, Err(_))));
-        assert!(matches!(after(100, second).await, (4, Err(_))));
+        assert!(matches!(after(100, second).await, (5, Err(_))));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_will_not_pass_is_not_waited_for() {
-        assert!(matches!(after(100, Duration::from_secs(100)).await, (5, Err(_))));
+        assert!(matches!(after(100, Duration::from_secs(100)).await, (7, Err(_))));
     }
 }

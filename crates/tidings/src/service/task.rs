@@ -32,7 +32,11 @@ pub trait Task<Kind>: Send + 'static {
     fn prepare(self) -> Prepared;
 }
 
-/// How a task ends: `()`, or `Result<(), E>` with any error.
+/// How a task ends: `()`, `Result<(), E>` with any error, or never.
+#[diagnostic::on_unimplemented(
+    message = "a task cannot return `{Self}`",
+    label = "a task returns nothing, or `Result<(), E>` with any error"
+)]
 pub trait TaskOutcome {
     #[doc(hidden)]
     fn outcome(self) -> Result<()>;
@@ -47,6 +51,24 @@ impl TaskOutcome for () {
 impl<E: Into<Error>> TaskOutcome for std::result::Result<(), E> {
     fn outcome(self) -> Result<()> {
         self.map_err(Into::into)
+    }
+}
+
+/// The type of a loop without an end, which Rust has but does not let one write here yet.
+type Never = <fn() -> ! as Returns>::Value;
+
+#[doc(hidden)]
+pub trait Returns {
+    type Value;
+}
+
+impl<T> Returns for fn() -> T {
+    type Value = T;
+}
+
+impl TaskOutcome for Never {
+    fn outcome(self) -> Result<()> {
+        self
     }
 }
 

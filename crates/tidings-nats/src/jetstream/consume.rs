@@ -162,14 +162,12 @@ impl PullFetch {
         self.pulls.arrived();
         let Some(reply) = message.reply.clone() else { return };
         let Some(place) = Place::of(&reply) else { return };
-        let was_open = self.gate.is_open();
-        if place.deliveries == 1 && self.gate.newer_came(Instant::now()) {
-            self.words.push_back(nak_now(reply));
-            return;
-        }
         self.buffer.push_back(Arrival { message, reply, place, until: since + LEASE });
-        if self.gate.is_open() && !was_open {
-            self.open_gate();
+        if place.deliveries == 1 && !self.gate.is_open() {
+            self.gate.newer_came(Instant::now());
+            if self.gate.is_open() {
+                self.open_gate();
+            }
         }
     }
 

@@ -1,0 +1,69 @@
+//! What Tidings costs over the raw clients.
+//!
+//! Each comparison has variants that do the same job: the raw client first, then ours. Each variant runs in a process of its own, for
+//! several seconds, in rounds whose order rotates; the figure is the median of the ratios to the raw client within a round, so that
+//! a slow minute of the machine slows both. `cargo xtask bench` runs it and writes `docs/benchmarks.md`.
+
+#![allow(clippy::print_stdout, reason = "a program for people")]
+
+mod compare;
+mod jobs;
+mod report;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+
+/// Measures what Tidings costs over the raw clients, on private servers.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Only comparisons whose name contains this
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Rounds of each comparison
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Seconds that a variant runs in each round
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Where the report goes; by default it is printed alone
+    #[arg(long)]
+    write: Option<PathBuf>,
+    /// One variant, in this process: what the rounds start
+    #[arg(long, hide = true, num_args = 2, value_names = ["COMPARISON", "VARIANT"])]
+    one: Option<Vec<String>>,
+    /// The server or folder that the variant works on
+    #[arg(long, hide = true, default_value = "")]
+    place: String,
+    /// Run on tokio's current-thread runtime instead of two workers
+    #[arg(long, hide = true)]
+    current_thread: bool,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let mut runtime = if arguments.current_thread {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    let runtime = runtime.enable_all().build()?;
+    if let Some([comparison, variant]) = arguments.one.as_deref().and_then(|one| one.first_chunk::<2>()) {
+        let comparison = jobs::all().into_iter().find(|one| one.name == comparison).context("no such comparison")?;
+        let variant = comparison.variants.into_iter().find(|one| one.name == variant).context("no such variant")?;
+        let window = jobs::Window { time: Duration::from_secs(arguments.seconds), place: arguments.place };
+        println!("{}", runtime.block_on((variant.run)(window))?);
+        return Ok(());
+    }
+    let chosen = jobs::all().into_iter().filter(|one| one.name.contains(&arguments.only)).collect();
+    let results = runtime.block_on(compare::all(chosen, arguments.rounds, arguments.seconds))?;
+    let report = report::markdown(&results, arguments.rounds, arguments.seconds);
+    match arguments.write {
+        Some(path) => std::fs::write(&path, report).with_context(|| path.display().to_string()),
+        None => {
+            println!("\n{report}");
+            Ok(())
+        }
+    }
+}

@@ -5,9 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
-use tidings_core::{
-    BoxFuture, BrokerError, Capabilities, Health, Link, PublishError, PublishFailures, Subscribed,
-};
+use tidings_core::{BoxFuture, BrokerError, Capabilities, Health, Link, PublishError, PublishFailures, Subscribed};
 
 use super::*;
 

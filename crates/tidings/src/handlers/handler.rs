@@ -65,6 +65,7 @@ pub trait Handler<A>: Send + Sync + 'static {
 }
 
 /// A handler with options; see the methods of [`Handler`].
+#[must_use]
 pub struct Registered<H, A> {
     handler: H,
     options: Options,

@@ -33,5 +33,5 @@ pub use outcome::IntoOutcome;
 pub use registrations::InvalidHandlers;
 pub use state::{FromRef, State};
 
-#[cfg(all(test, feature = "memory"))]
+#[cfg(test)]
 mod tests;

@@ -47,32 +47,27 @@ macro_rules! option_methods {
         ///
         /// Each group gets every message, its members share them. 1 to 64 letters, digits, `-` and `_`, or the service does not
         /// start.
-        #[must_use]
         $($vis)* fn group(self, group: impl AsRef<str>) -> $out $(where $($bound)*)? {
             let group = Some(tidings_core::GroupName::new(group.as_ref()));
             self.with($crate::handlers::Options { group, ..Default::default() })
         }
 
         /// When a failed attempt is repeated and when it is given up; by default [`Retry::default`](crate::Retry).
-        #[must_use]
         $($vis)* fn retry(self, retry: $crate::handlers::Retry) -> $out $(where $($bound)*)? {
             self.with($crate::handlers::Options { retry: Some(retry), ..Default::default() })
         }
 
         /// Whether messages of one key keep their order; by default they do, in each instance.
-        #[must_use]
         $($vis)* fn order(self, order: $crate::handlers::Order) -> $out $(where $($bound)*)? {
             self.with($crate::handlers::Options { order: Some(order), ..Default::default() })
         }
 
         /// How many messages one instance handles at once; by default the service's setting (64). At least 1.
-        #[must_use]
         $($vis)* fn concurrency(self, messages: usize) -> $out $(where $($bound)*)? {
             self.with($crate::handlers::Options { concurrency: Some(messages), ..Default::default() })
         }
 
         /// How long one attempt may take until it is cancelled and counts as failed; by default the service's setting (30 s).
-        #[must_use]
         $($vis)* fn timeout(self, timeout: std::time::Duration) -> $out $(where $($bound)*)? {
             self.with($crate::handlers::Options { timeout: Some(timeout), ..Default::default() })
         }
@@ -80,7 +75,6 @@ macro_rules! option_methods {
         /// Not shared: every instance of the service gets every message that is published while it runs.
         ///
         /// For what each instance keeps for itself, such as a cache. Nothing waits for an instance that is away.
-        #[must_use]
         $($vis)* fn each_instance(self) -> $out $(where $($bound)*)? {
             let members = Some(tidings_core::Members::Each);
             self.with($crate::handlers::Options { members, ..Default::default() })
@@ -89,7 +83,6 @@ macro_rules! option_methods {
         /// Where a group begins that the broker has not seen before; by default the earliest that the engine can.
         ///
         /// One that the engine cannot do is refused when the service starts.
-        #[must_use]
         $($vis)* fn start(self, start: tidings_core::Start) -> $out $(where $($bound)*)? {
             self.with($crate::handlers::Options { start: Some(start), ..Default::default() })
         }

@@ -10,7 +10,7 @@ async fn what_the_mail_server_takes_is_mailed_once_and_what_it_refuses_is_not_tr
     let ground = Ground::embedded();
     let email = ground.email(&["--mail", &smtp.url()]).await;
     let users = ground.users(&[]).await;
-    for address in ["250.ada@example.com", "451x2.bob@example.com", "550.eve@example.com"] {
+    for address in ["ada@example.com", "451x2.bob@example.com", "550.eve@example.com"] {
         let mut user = user(0);
         user.email = address.to_owned();
         users.client().create(user).await.unwrap();
@@ -22,7 +22,7 @@ async fn what_the_mail_server_takes_is_mailed_once_and_what_it_refuses_is_not_tr
     assert!((retried - 2.0).abs() < 0.1, "only the temporary refusals are retried: {retried}");
     let mut recipients: Vec<String> = smtp.mails().iter().filter_map(|mail| recipient(&mail.envelope)).collect();
     recipients.sort();
-    assert_eq!(recipients, ["250.ada@example.com", "451x2.bob@example.com"]);
+    assert_eq!(recipients, ["451x2.bob@example.com", "ada@example.com"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! The user-service is killed at random moments, also between its commit and the publishing.
 
-use crate::support::{Client, Ground, LATER, Running, SOON, among_others, user};
+use crate::support::{Client, Ground, LATER, Running, among_others, user};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,7 +45,7 @@ async fn kill_until_done(users: &mut Running, creators: &Creators) -> usize {
     while !creators.are_done() {
         // The moment is the test: anywhere in the work on the next few dozen creates.
         let goal = creators.created() + 20 + usize::try_from(random.hash_one(kills) % 80).unwrap();
-        let met = tokio::time::timeout(SOON, creators.reach(goal)).await;
+        let met = tokio::time::timeout(LATER, creators.reach(goal)).await;
         assert!(met.is_ok(), "creating stands still at {} users", creators.created());
         tokio::time::sleep(Duration::from_micros(random.hash_one((kills, "pause")) % 20_000)).await;
         if !creators.are_done() {

@@ -72,7 +72,9 @@ async fn refused(place: &Place) -> BrokerError {
 async fn a_file_that_is_not_ours_is_left_as_it_is_and_named() {
     let place = Place::new();
     let name = place.file().display().to_string();
-    for content in [&b"no database at all, but long enough to have a header of a hundred bytes "[..].repeat(3), &vec![0xff; 5_000]] {
+    for content in
+        [&b"no database at all, but long enough to have a header of a hundred bytes "[..].repeat(3), &vec![0xff; 5_000]]
+    {
         fs::write(place.file(), content).unwrap();
         let error = refused(&place).await;
         assert!(matches!(&error, BrokerError::Corrupt { place, .. } if *place == name), "{error}");
@@ -80,8 +82,9 @@ async fn a_file_that_is_not_ours_is_left_as_it_is_and_named() {
         assert_eq!(fs::read(place.file()).unwrap(), *content);
     }
     fs::remove_file(place.file()).unwrap();
-    let mut raw =
-        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(place.file()).create_if_missing(true)).await.unwrap();
+    let mut raw = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(place.file()).create_if_missing(true))
+        .await
+        .unwrap();
     raw.execute("CREATE TABLE theirs (a)").await.unwrap();
     let error = refused(&place).await.to_string();
     assert!(error.contains("another program's SQLite file; name another file"), "{error}");
@@ -232,6 +235,31 @@ async fn old_messages_go_and_dead_letters_stay() {
     later.is_drained(&*broker, "t").await;
     let mut letters = subscribe_with(&*broker, Subscription { start: None, ..subscription("ops", "dead.>") }).await;
     assert_eq!(letters.read(1).await, ["letter"]);
+}
+
+#[tokio::test]
+async fn a_wide_gap_in_the_numbers_is_passed_at_once() {
+    let place = Place::new();
+    let broker = place.open().await;
+    publish(&*broker, &numbered("t", 1)).await;
+    place.raw().await.execute("UPDATE sqlite_sequence SET seq = 1000000000000 WHERE name = 'message'").await.unwrap();
+    publish(&*broker, &[message("other", ""), message("t", "1")]).await;
+    let mut reader = subscribe_with(&*broker, Subscription { start: None, ..subscription("g", "t") }).await;
+    assert_eq!(reader.read(2).await, numbers(0, 2));
+    reader.is_drained(&*broker, "t").await;
+}
+
+#[tokio::test]
+async fn many_messages_of_other_topics_are_passed_over() {
+    let place = Place::new();
+    let broker = place.open().await;
+    publish(&*broker, &numbered("t", 1)).await;
+    let others: Vec<_> = (0..25_000).map(|_| message("other", "")).collect();
+    publish(&*broker, &others).await;
+    publish(&*broker, &[message("t", "1")]).await;
+    let mut reader = subscribe_with(&*broker, Subscription { start: None, ..subscription("g", "t") }).await;
+    assert_eq!(reader.read(2).await, numbers(0, 2));
+    reader.is_drained(&*broker, "t").await;
 }
 
 #[tokio::test]

@@ -52,6 +52,34 @@ const BUDGET: i64 = 16 << 20;
 /// A position that has moved this far without finding anything is stored.
 const UNSTORED: i64 = 1_000;
 
+pub(super) const WAKE_DUE: &str = "UPDATE delivery SET state = 0, due = 0 WHERE subscription = ? AND state = 2 AND due <= ?";
+pub(super) const FIND_AGAIN: &str = "
+        SELECT d.seq, m.size,
+          (SELECT h.member FROM delivery h WHERE h.subscription = ?1 AND h.key = d.key AND h.member IS NOT NULL LIMIT 1),
+          d.attempts, d.deliveries
+        FROM (
+          SELECT * FROM (SELECT * FROM delivery INDEXED BY delivery_open
+            WHERE subscription = ?1 AND state = 0 AND member = ?2 ORDER BY seq LIMIT ?3)
+          UNION ALL
+          SELECT * FROM (SELECT * FROM delivery INDEXED BY delivery_open
+            WHERE subscription = ?1 AND state = 0 AND member IS NULL ORDER BY seq LIMIT ?3)
+        ) d JOIN message m ON m.seq = d.seq
+        ORDER BY d.seq LIMIT ?3";
+pub(super) const TAKE_AGAIN: &str = "UPDATE delivery SET state = 1, member = ?2, deliveries = deliveries + 1
+                        WHERE subscription = ?1 AND seq IN (SELECT value FROM json_each(?3))";
+pub(super) const LAY_UP: &str = "UPDATE delivery SET member = ?2 WHERE subscription = ?1 AND seq = ?3";
+pub(super) const FIND_NEW: &str = "
+        SELECT m.seq, m.size,
+          (SELECT h.member FROM delivery h WHERE h.subscription = ?1 AND h.key = m.key AND h.member IS NOT NULL LIMIT 1),
+          0, 0
+        FROM message m INDEXED BY message_line
+        WHERE m.seq > ?2 AND m.seq <= ?3 AND EXISTS (SELECT 1 FROM route r WHERE r.subscription = ?1 AND r.topic = m.topic)
+        ORDER BY m.seq LIMIT ?4";
+pub(super) const TAKE_NEW: &str = "
+        INSERT INTO delivery (subscription, seq, state, key, member, due, attempts, deliveries)
+        SELECT ?1, m.seq, j.value ->> 1, m.key, j.value ->> 2, 0, 0, j.value ->> 1
+        FROM json_each(?2) j CROSS JOIN message m WHERE m.seq = j.value ->> 0";
+
 /// Claims for each member of a line what it has room for.
 pub(super) async fn claim(
     connection: &mut SqliteConnection,
@@ -143,36 +171,18 @@ impl Candidate {
 }
 
 async fn wake_due(connection: &mut SqliteConnection, line: i64, now: i64) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE delivery SET state = 0, due = 0 WHERE subscription = ? AND state = 2 AND due <= ?")
-        .bind(line)
-        .bind(now)
-        .execute(connection)
-        .await
-        .map(drop)
+    sqlx::query(WAKE_DUE).bind(line).bind(now).execute(connection).await.map(drop)
 }
 
 async fn find_again(connection: &mut SqliteConnection, line: i64, member: i64, room: i64) -> Result<Share, sqlx::Error> {
-    const FIND: &str = "
-        SELECT d.seq, m.size,
-          (SELECT h.member FROM delivery h WHERE h.subscription = ?1 AND h.key = d.key AND h.member IS NOT NULL LIMIT 1),
-          d.attempts, d.deliveries
-        FROM (
-          SELECT * FROM (SELECT * FROM delivery WHERE subscription = ?1 AND state = 0 AND member = ?2 ORDER BY seq LIMIT ?3)
-          UNION ALL
-          SELECT * FROM (SELECT * FROM delivery WHERE subscription = ?1 AND state = 0 AND member IS NULL ORDER BY seq LIMIT ?3)
-        ) d JOIN message m ON m.seq = d.seq
-        ORDER BY d.seq LIMIT ?3";
-    let rows = sqlx::query(FIND).bind(line).bind(member).bind(room).fetch_all(connection).await?;
+    let rows = sqlx::query(FIND_AGAIN).bind(line).bind(member).bind(room).fetch_all(connection).await?;
     Ok(Share::of(rows.iter().map(Candidate::read).collect::<Result<_, _>>()?, member))
 }
 
 async fn take_again(connection: &mut SqliteConnection, line: i64, member: i64, share: &Share) -> Result<(), sqlx::Error> {
-    const TAKE: &str = "UPDATE delivery SET state = 1, member = ?2, deliveries = deliveries + 1
-                        WHERE subscription = ?1 AND seq IN (SELECT value FROM json_each(?3))";
-    const LAY_UP: &str = "UPDATE delivery SET member = ?2 WHERE subscription = ?1 AND seq = ?3";
     if !share.mine.is_empty() {
         let seqs: Value = share.mine.iter().map(|candidate| candidate.seq).collect();
-        sqlx::query(TAKE).bind(line).bind(member).bind(seqs.to_string()).execute(&mut *connection).await?;
+        sqlx::query(TAKE_AGAIN).bind(line).bind(member).bind(seqs.to_string()).execute(&mut *connection).await?;
     }
     for other in &share.others {
         sqlx::query(LAY_UP).bind(line).bind(other.holder).bind(other.seq).execute(&mut *connection).await?;
@@ -187,29 +197,18 @@ async fn find_new(
     among: std::ops::Range<i64>,
     room: i64,
 ) -> Result<Share, sqlx::Error> {
-    const FIND: &str = "
-        SELECT m.seq, m.size,
-          (SELECT h.member FROM delivery h WHERE h.subscription = ?1 AND h.key = m.key AND h.member IS NOT NULL LIMIT 1),
-          0, 0
-        FROM message m INDEXED BY message_line
-        WHERE m.seq > ?2 AND m.seq <= ?3 AND EXISTS (SELECT 1 FROM route r WHERE r.subscription = ?1 AND r.topic = m.topic)
-        ORDER BY m.seq LIMIT ?4";
-    let rows = sqlx::query(FIND).bind(line).bind(among.start).bind(among.end).bind(room).fetch_all(connection).await?;
+    let rows = sqlx::query(FIND_NEW).bind(line).bind(among.start).bind(among.end).bind(room).fetch_all(connection).await?;
     Ok(Share::of(rows.iter().map(Candidate::read).collect::<Result<_, _>>()?, member))
 }
 
 async fn take_new(connection: &mut SqliteConnection, line: i64, member: i64, share: &Share) -> Result<(), sqlx::Error> {
-    const TAKE: &str = "
-        INSERT INTO delivery (subscription, seq, state, key, member, due, attempts, deliveries)
-        SELECT ?1, m.seq, j.value ->> 1, m.key, j.value ->> 2, 0, 0, j.value ->> 1
-        FROM json_each(?2) j JOIN message m ON m.seq = j.value ->> 0";
     if share.count() == 0 {
         return Ok(());
     }
     let mine = share.mine.iter().map(|candidate| json!([candidate.seq, 1, member]));
     let others = share.others.iter().map(|candidate| json!([candidate.seq, 0, candidate.holder]));
     let rows: Value = mine.chain(others).collect();
-    sqlx::query(TAKE).bind(line).bind(rows.to_string()).execute(connection).await.map(drop)
+    sqlx::query(TAKE_NEW).bind(line).bind(rows.to_string()).execute(connection).await.map(drop)
 }
 
 async fn move_on(connection: &mut SqliteConnection, line: i64, position: i64) -> Result<(), sqlx::Error> {

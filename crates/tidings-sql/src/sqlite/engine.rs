@@ -42,7 +42,7 @@ pub(super) struct Engine {
     pub(super) syncs: bool,
     /// Nobody claims before then: the file could not be written.
     pub(super) not_before: Instant,
-    has_failed: bool,
+    pub(super) has_failed: bool,
     poll: Poll,
 }
 

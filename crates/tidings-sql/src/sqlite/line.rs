@@ -45,7 +45,8 @@ pub(super) struct Look {
     pub(super) now: i64,
 }
 
-/// How far one statement looks for messages of a subscription's topics among others.
+/// How far one statement looks for messages of a subscription's topics among others, from the first message there is: the
+/// numbers of those that went may leave wide gaps.
 const REACH: i64 = 10_000;
 
 impl Line {
@@ -70,32 +71,38 @@ impl Line {
         let members: Vec<_> = self.members.iter().filter(|member| member.room() > 0).map(|member| member.id).collect();
         let row = sqlx::query(LOOK).bind(self.id).bind(self.seen.scanned).bind(json!(members).to_string()).bind(REACH);
         let Some(row) = row.fetch_optional(connection).await? else { return Ok(Look::nothing(self.seen.scanned, now)) };
-        let (from, last): (i64, i64) = (row.try_get(3)?, row.try_get(5)?);
+        let (from, last): (i64, i64) = (row.try_get(3)?, row.try_get(6)?);
+        let first: Option<i64> = row.try_get(4)?;
         Ok(Look {
             open: row.try_get(0)?,
             due: row.try_get(1)?,
             next: row.try_get::<Option<i64>, _>(2)?.is_some(),
             from,
-            to: from.saturating_add(REACH).min(last),
-            stored: row.try_get(4)?,
+            to: first.map_or(from, |first| first.saturating_add(REACH - 1).min(last)),
+            stored: row.try_get(5)?,
             last,
             now,
         })
     }
 }
 
-const LOOK: &str = "
+pub(super) const LOOK: &str = "
     SELECT
-      EXISTS (SELECT 1 FROM delivery WHERE subscription = s.id AND state = 0 AND member IS NULL)
-        OR EXISTS (SELECT 1 FROM delivery
+      EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_open
+          WHERE subscription = s.id AND state = 0 AND member IS NULL)
+        OR EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_open
           WHERE subscription = s.id AND state = 0 AND member IN (SELECT value FROM json_each(?3))),
       (SELECT min(due) FROM delivery WHERE subscription = s.id AND state = 2),
       (SELECT m.seq FROM message m INDEXED BY message_line
-        WHERE m.seq > max(?2, s.position) AND m.seq <= max(?2, s.position) + ?4
+        WHERE m.seq >= s.first AND m.seq < s.first + ?4
           AND EXISTS (SELECT 1 FROM route r WHERE r.subscription = s.id AND r.topic = m.topic)
         ORDER BY m.seq LIMIT 1),
-      max(?2, s.position), s.position, (SELECT ifnull(max(seq), 0) FROM message)
-    FROM subscription s WHERE s.id = ?1";
+      s.start, s.first, s.position, (SELECT ifnull(max(seq), 0) FROM message)
+    FROM (
+      SELECT id, position, max(?2, position) AS start,
+        (SELECT min(seq) FROM message WHERE seq > max(?2, position)) AS first
+      FROM subscription WHERE id = ?1
+    ) s";
 
 impl Look {
     fn nothing(at: i64, now: i64) -> Self {

@@ -15,6 +15,8 @@ mod member;
 mod open;
 mod owner;
 mod pen;
+#[cfg(test)]
+mod plans;
 mod publish;
 mod row;
 mod settle;

@@ -47,7 +47,7 @@ pub(super) fn insert(rows: &[NewRow<'_>]) -> QueryBuilder<Sqlite> {
 
 /// The columns that [`read`] reads, of messages whose numbers are a JSON array.
 pub(super) const SELECT: &str = "SELECT m.seq, m.topic, m.key, m.source, m.id, m.type, m.time, m.content_type, m.traceparent, \
-                                 m.tracestate, m.headers, m.body FROM json_each(?) j JOIN message m ON m.seq = j.value";
+                                 m.tracestate, m.headers, m.body FROM json_each(?) j CROSS JOIN message m WHERE m.seq = j.value";
 
 /// A stored message, all but its topic's name.
 pub(super) fn read(row: &SqliteRow, topic: Topic) -> Result<Message, sqlx::Error> {

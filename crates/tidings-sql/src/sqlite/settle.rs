@@ -19,41 +19,52 @@ pub(super) struct SettleJob {
     pub(super) reply: oneshot::Sender<Result<(), BrokerError>>,
 }
 
-/// Picks the rows that are in hand by the deliveries that the JSON array `?2` names.
+/// Picks the rows that are in hand by the deliveries that the JSON array `?2` names. A cross join is done as it is written:
+/// each of the array's few rows looks for its own, not each row of the subscription for one in the array.
 macro_rules! in_hand {
     () => {
-        "(SELECT d.seq FROM json_each(?2) j JOIN delivery d ON d.subscription = ?1 AND d.seq = j.value ->> 0
-          WHERE d.state = 1 AND d.member = ?3 AND d.deliveries = j.value ->> 1)"
+        "(SELECT d.seq FROM json_each(?2) j CROSS JOIN delivery d
+          WHERE d.subscription = ?1 AND d.seq = j.value ->> 0
+            AND d.state = 1 AND d.member = ?3 AND d.deliveries = j.value ->> 1)"
     };
 }
 
-const END: &str = concat!("DELETE FROM delivery WHERE subscription = ?1 AND seq IN ", in_hand!());
-const HAND_BACK: &str = concat!("UPDATE delivery SET state = 0, member = NULL WHERE subscription = ?1 AND seq IN ", in_hand!());
+pub(super) const END: &str = concat!("DELETE FROM delivery WHERE subscription = ?1 AND seq IN ", in_hand!());
+pub(super) const HAND_BACK: &str =
+    concat!("UPDATE delivery SET state = 0, member = NULL WHERE subscription = ?1 AND seq IN ", in_hand!());
 /// What was never handed on: no delivery.
-const PUT_BACK: &str = concat!(
+pub(super) const PUT_BACK: &str = concat!(
     "UPDATE delivery SET state = 0, member = NULL, deliveries = deliveries - 1 WHERE subscription = ?1 AND seq IN ",
     in_hand!()
 );
-const RETRY: &str = "
-    UPDATE delivery SET state = iif(j.due > 0, 2, 0), member = NULL, due = j.due,
-      attempts = max(delivery.attempts + 1, j.attempts)
-    FROM (SELECT value ->> 0 AS seq, value ->> 1 AS number, value ->> 2 AS due, value ->> 3 AS attempts FROM json_each(?2)) j
-    WHERE delivery.subscription = ?1 AND delivery.seq = j.seq AND delivery.state = 1 AND delivery.member = ?3
-      AND delivery.deliveries = j.number";
+pub(super) const RETRY: &str = "
+    UPDATE delivery SET state = iif(?5 > 0, 2, 0), member = NULL, due = ?5, attempts = max(attempts + 1, ?6)
+    WHERE subscription = ?1 AND seq = ?2 AND state = 1 AND member = ?3 AND deliveries = ?4";
 
 /// Settles a batch; answers whether something comes again.
 pub(super) async fn settle(connection: &mut SqliteConnection, job: &SettleJob) -> Result<bool, sqlx::Error> {
-    let (mut ended, mut back, mut retried) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ended, mut back, mut retried) = (Vec::new(), Vec::new(), false);
     for (receipt, outcome) in &job.outcomes {
         let [seq, number] = numbers(receipt);
         match outcome {
             Outcome::Ack | Outcome::Reject => ended.push(json!([seq, number])),
             Outcome::HandBack => back.push(json!([seq, number])),
-            Outcome::Retry { after, attempts } => retried.push(json!([seq, number, due(job.now, *after), attempts])),
+            Outcome::Retry { after, attempts } => {
+                retried = true;
+                sqlx::query(RETRY)
+                    .bind(job.member.line)
+                    .bind(seq)
+                    .bind(job.member.id)
+                    .bind(number)
+                    .bind(due(job.now, *after))
+                    .bind(attempts)
+                    .execute(&mut *connection)
+                    .await?;
+            }
         }
     }
-    let again = !(back.is_empty() && retried.is_empty());
-    for (sql, rows) in [(END, ended), (HAND_BACK, back), (RETRY, retried)] {
+    let again = retried || !back.is_empty();
+    for (sql, rows) in [(END, ended), (HAND_BACK, back)] {
         run(connection, sql, &job.member, rows).await?;
     }
     Ok(again)

@@ -15,6 +15,20 @@ pub(super) struct Old {
 /// Messages that one transaction deletes.
 const BATCH: i64 = 1_000;
 
+pub(super) const UNSEEN: &str = "
+    SELECT s.\"group\", s.pattern, count(*) FROM subscription s CROSS JOIN json_each(?1) j CROSS JOIN message m
+    WHERE m.seq = j.value AND m.seq > s.position
+      AND EXISTS (SELECT 1 FROM route r WHERE r.subscription = s.id AND r.topic = m.topic)
+    GROUP BY s.id
+    UNION ALL
+    SELECT s.\"group\", s.pattern, count(*) FROM subscription s CROSS JOIN json_each(?1) j CROSS JOIN delivery d
+    WHERE d.subscription = s.id AND d.seq = j.value AND d.state <> 1
+    GROUP BY s.id";
+pub(super) const DELETE: [&str; 2] = [
+    "DELETE FROM delivery WHERE subscription IN (SELECT id FROM subscription) AND seq IN (SELECT value FROM json_each(?1))",
+    "DELETE FROM message WHERE seq IN (SELECT value FROM json_each(?1))",
+];
+
 /// The next old messages beyond `swept`.
 pub(super) async fn find(connection: &mut SqliteConnection, swept: i64, before: i64) -> Result<Option<Old>, sqlx::Error> {
     // Times rise with numbers: the first young one ends it.
@@ -30,19 +44,6 @@ pub(super) async fn find(connection: &mut SqliteConnection, swept: i64, before: 
 
 /// Deletes them; answers how many of them some group had not handled.
 pub(super) async fn delete(connection: &mut SqliteConnection, old: &Old) -> Result<u64, sqlx::Error> {
-    const UNSEEN: &str = "
-        SELECT s.\"group\", s.pattern, count(*) FROM subscription s
-        JOIN message m ON m.seq > s.position AND m.seq IN (SELECT value FROM json_each(?1))
-        JOIN route r ON r.subscription = s.id AND r.topic = m.topic
-        GROUP BY s.id
-        UNION ALL
-        SELECT s.\"group\", s.pattern, count(*) FROM subscription s
-        JOIN delivery d ON d.subscription = s.id AND d.seq IN (SELECT value FROM json_each(?1)) AND d.state <> 1
-        GROUP BY s.id";
-    const DELETE: [&str; 2] = [
-        "DELETE FROM delivery WHERE subscription IN (SELECT id FROM subscription) AND seq IN (SELECT value FROM json_each(?1))",
-        "DELETE FROM message WHERE seq IN (SELECT value FROM json_each(?1))",
-    ];
     let unseen: Vec<(String, String, i64)> = sqlx::query_as(UNSEEN).bind(&old.seqs).fetch_all(&mut *connection).await?;
     for (group, pattern, expired) in &unseen {
         tracing::warn!(group, pattern, expired, "messages became older than max_age before the group handled them");

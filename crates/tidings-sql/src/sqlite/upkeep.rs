@@ -31,7 +31,7 @@ pub(super) struct Upkeep {
 const PAUSE: Duration = Duration::from_secs(1);
 const SWEEP_PAUSE: Duration = Duration::from_secs(60);
 const MUCH: i64 = 16 << 20;
-/// From here on the log is written back whoever writes in the meantime.
+/// From here on the log is written back and cut while nobody writes.
 const LONG_WAL: u64 = 64 << 20;
 
 impl Upkeep {
@@ -60,8 +60,6 @@ impl Engine {
         self.upkeep.written = 0;
         if let Err(error) = self.try_to_keep_up().await {
             self.failed(error);
-        } else {
-            self.worked();
         }
     }
 
@@ -77,8 +75,10 @@ impl Engine {
             self.bury(dead).await?;
         }
         self.put_back_unread().await?;
-        if !self.synced {
+        if !self.synced || self.has_failed {
+            // That it can be read says nothing; that this works does.
             self.sync().await?;
+            self.worked();
         }
         if first {
             self.sweep().await?;
@@ -190,8 +190,13 @@ impl Engine {
         let mut log = self.settings.path.clone().into_os_string();
         log.push("-wal");
         let length = std::fs::metadata(log).map_or(0, |log| log.len());
-        let checkpoint = if length > LONG_WAL { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(PASSIVE)" };
-        self.connection.execute(checkpoint).await.map(drop)
+        if length <= LONG_WAL {
+            return self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").await.map(drop);
+        }
+        self.pen.take().await?;
+        let done = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").await;
+        self.pen.give();
+        done.map(drop)
     }
 
     async fn look_at_health(&mut self) -> Result<(), sqlx::Error> {

@@ -12,17 +12,17 @@ use crate::{Headers, Key, MessageId, Source, Text, Topic, TraceContext};
 /// A clone copies no body. What identifies a message is its source and id together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
-    topic: Topic,
-    id: MessageId,
-    source: Source,
-    event_type: Option<Text>,
-    time: Option<SystemTime>,
-    content_type: Option<Text>,
-    key: Option<Key>,
-    trace: Option<TraceContext>,
-    dedup: Option<Text>,
-    headers: Headers,
-    body: Bytes,
+    pub(crate) topic: Topic,
+    pub(crate) id: MessageId,
+    pub(crate) source: Source,
+    pub(crate) event_type: Option<Text>,
+    pub(crate) time: Option<SystemTime>,
+    pub(crate) content_type: Option<Text>,
+    pub(crate) key: Option<Key>,
+    pub(crate) trace: Option<TraceContext>,
+    pub(crate) dedup: Option<Text>,
+    pub(crate) headers: Headers,
+    pub(crate) body: Bytes,
 }
 
 impl Message {

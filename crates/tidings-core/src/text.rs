@@ -22,6 +22,15 @@ impl Text {
         Self(Repr::Static(text))
     }
 
+    /// The text, where it lives as long as the program.
+    #[must_use]
+    pub fn as_static(&self) -> Option<&'static str> {
+        match &self.0 {
+            Repr::Static(text) => Some(text),
+            Repr::Shared(_) => None,
+        }
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

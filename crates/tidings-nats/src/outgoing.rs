@@ -1,7 +1,7 @@
 //! A message as what the client sends, in the form of the chosen wire.
 
 use async_nats::{Subject, header::NATS_MESSAGE_ID, message::OutboundMessage};
-use tidings_core::{BrokerError, Message, PublishError, PublishFailures, Text};
+use tidings_core::{BrokerError, Message, PublishError, PublishFailures, Text, Topic};
 
 use crate::{envelope, headers::Outgoing, settings::Wire};
 
@@ -36,7 +36,12 @@ pub(crate) fn of(
     if size > limit {
         return Err(PublishError::TooLarge { topic: topic.to_string(), size, limit });
     }
-    Ok(OutboundMessage { subject: Subject::from(topic.as_str()), reply: None, payload, headers: headers.into_map() })
+    Ok(OutboundMessage { subject: subject(topic), reply: None, payload, headers: headers.into_map() })
+}
+
+/// The topics of events are written in the program, and need no copy.
+fn subject(topic: &Topic) -> Subject {
+    topic.text().as_static().map_or_else(|| Subject::from(topic.as_str()), Subject::from_static)
 }
 
 /// None is taken while the client is not connected: what waits in it would go out whenever it is back.
@@ -50,7 +55,7 @@ pub(crate) fn refuse_all(batch: &[Message], error: &BrokerError) -> PublishFailu
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use tidings_core::{GroupName, Source, Topic};
+    use tidings_core::{GroupName, Source};
 
     use super::*;
 

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use super::{STRUCTURED, parse_time, structured};
 use crate::{Headers, Key, Message, MessageId, Source, Text, Topic, TraceContext};
 
+const JSON: &str = "application/json";
+
 /// What the engine knows of a message that says nothing about itself.
 #[derive(Debug)]
 pub struct Origin<F> {
@@ -62,9 +64,10 @@ impl Incoming {
             "specversion" => self.binary = true,
             "id" => self.id = MessageId::new(value).ok(),
             "source" => self.source = Source::new(value).ok(),
-            "type" => self.event_type = Some(value.into()),
+            // Mostly the two are the same, and nothing need be kept.
+            "type" => self.event_type = (value != self.topic.as_str()).then(|| value.into()),
             "time" => self.time = parse_time(value),
-            "datacontenttype" => self.content_type = Some(value.into()),
+            "datacontenttype" => self.content_type = Some(media_type(value)),
             "partitionkey" => self.key = Key::new(value).ok(),
             "traceparent" => self.trace = value.parse().ok(),
             "tracestate" => self.state = Some(value.into()),
@@ -78,7 +81,7 @@ impl Incoming {
     pub fn header(&mut self, name: &str, value: &str) {
         if name.eq_ignore_ascii_case("content-type") {
             if self.content_type.is_none() {
-                self.content_type = Some(value.into());
+                self.content_type = Some(media_type(value));
             }
         } else {
             // One that breaks our rules cannot be passed on by us either.
@@ -97,21 +100,20 @@ impl Incoming {
             Some(state) => trace.with_state(state),
             None => trace,
         });
-        // An id alone says nothing: it is unlike the others of its source only.
-        let source = self.source.unwrap_or(origin.source);
-        let mut message = Message::builder(self.topic, source, self.body)
-            .id(self.id.unwrap_or_else(origin.id))
-            .time(self.time)
-            .key(self.key)
-            .trace(trace)
-            .headers(self.headers);
-        if let Some(event_type) = self.event_type {
-            message = message.event_type(event_type);
+        Message {
+            // An id alone says nothing: it is unlike the others of its source only.
+            source: self.source.unwrap_or(origin.source),
+            id: self.id.unwrap_or_else(origin.id),
+            topic: self.topic,
+            event_type: self.event_type,
+            time: self.time,
+            content_type: self.content_type,
+            key: self.key,
+            trace,
+            dedup: None,
+            headers: self.headers,
+            body: self.body,
         }
-        if let Some(content_type) = self.content_type {
-            message = message.content_type(content_type);
-        }
-        message.build()
     }
 
     fn is_structured(&self) -> bool {
@@ -121,4 +123,9 @@ impl Incoming {
             .is_some_and(|said| said.get(..STRUCTURED.len()).is_some_and(|start| start.eq_ignore_ascii_case(STRUCTURED)));
         said || (!self.binary && structured::looks_so(&self.body))
     }
+}
+
+/// The commonest one is kept once for all.
+fn media_type(text: &str) -> Text {
+    if text == JSON { Text::from_static(JSON) } else { text.into() }
 }

@@ -1,6 +1,6 @@
 //! The structured form: the whole message as one JSON object.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -11,10 +11,12 @@ use super::Incoming;
 
 const SPECVERSION: &[u8] = b"\"specversion\"";
 
+static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(SPECVERSION));
+
 /// Whether a body without attributes may be one; the parser decides.
 pub(super) fn looks_so(body: &[u8]) -> bool {
     let start = body.iter().position(|byte| !byte.is_ascii_whitespace());
-    start.is_some_and(|start| body[start] == b'{' && memmem::find(&body[start..], SPECVERSION).is_some())
+    start.is_some_and(|start| body[start] == b'{' && FINDER.find(&body[start..]).is_some())
 }
 
 /// Moves the attributes of a structured body into `to` and answers its data; leaves `to` alone when it is none.

@@ -11,7 +11,7 @@ use std::{
 
 use async_nats::{Subject, Subscriber};
 use futures_util::StreamExt;
-use tidings_core::{BoxFuture, BrokerError, Fetch, Fetched, Members, Message, MessageId, Settle, Subscription};
+use tidings_core::{BoxFuture, BrokerError, Delivery, Fetch, Fetched, Members, MessageId, Receipt, Settle, Subscription};
 use tokio::time::{Instant, sleep_until};
 use uuid::{Builder, Uuid, Variant, Version};
 
@@ -82,14 +82,16 @@ impl CoreFetch {
                 biased;
                 open = poll_fn(|cx| self.inbound.poll(cx, room)), if room > 0 => open,
                 () = self.hand.changed() => true,
-                () = sleep_until(look.next.unwrap_or_else(Instant::now)), if max > 0 && look.next.is_some() => true,
+                () = until(look.next), if max > 0 => true,
                 () = self.news.changed() => true,
             };
             if !open {
                 return Err(closed());
             }
             if !self.inbound.received.is_empty() {
-                return Ok(Fetched::Deliveries(self.hand.admit(self.inbound.received.drain(..))));
+                let mut received = std::mem::take(&mut self.inbound.received);
+                self.hand.admit(&mut received);
+                return Ok(Fetched::Deliveries(received));
             }
         }
     }
@@ -122,6 +124,13 @@ impl Fetch for CoreFetch {
     }
 }
 
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 fn closed() -> BrokerError {
     BrokerError::Closed { broker: "nats" }
 }
@@ -132,7 +141,7 @@ struct Inbound {
     reader: Reader,
     ids: Ids,
     /// Read, and not yet in anybody's hand: empty between two fetches.
-    received: Vec<Message>,
+    received: Vec<Delivery>,
 }
 
 impl Inbound {
@@ -143,7 +152,8 @@ impl Inbound {
             match subscriber.poll_next_unpin(cx) {
                 Poll::Ready(Some(raw)) => {
                     if let Some(topic) = reader.topic(&raw.subject) {
-                        received.push(reader.message(topic, raw.headers.as_ref(), raw.payload, || ids.next()));
+                        let message = reader.message(topic, raw.headers.as_ref(), raw.payload, || ids.next());
+                        received.push(Delivery { message, receipt: Receipt([0; 3]), attempts: 0, deliveries: None });
                     }
                 }
                 Poll::Ready(None) if received.is_empty() => return Poll::Ready(false),

@@ -48,20 +48,26 @@ struct Kept {
 }
 
 impl Hand {
-    /// Keeps what was just received, as deliveries.
-    pub(super) fn admit(&self, messages: impl Iterator<Item = Message>) -> Vec<Delivery> {
+    /// Keeps what was just received, and gives it receipts.
+    pub(super) fn admit(&self, received: &mut [Delivery]) {
         let mut state = self.lock();
-        messages.map(|message| state.admit(message)).collect()
+        for delivery in received {
+            state.admit(delivery);
+        }
     }
 
     /// Takes what is to come again by now, up to `max`, and tells how things stand.
     pub(super) fn look(&self, max: usize) -> Look {
-        self.look_at(max, Instant::now())
+        self.look_at(max, Instant::now)
     }
 
-    fn look_at(&self, max: usize, now: Instant) -> Look {
+    fn look_at(&self, max: usize, now: impl FnOnce() -> Instant) -> Look {
         let mut state = self.lock();
         let mut again = Vec::new();
+        if state.waiting.is_empty() {
+            return Look { again, unsettled: state.len(), next: None };
+        }
+        let now = now();
         while again.len() < max
             && let Some(first) = state.waiting.first_entry()
             && first.key().0 <= now
@@ -94,25 +100,22 @@ impl State {
         self.slots.len() - self.free.len()
     }
 
-    fn admit(&mut self, message: Message) -> Delivery {
+    fn admit(&mut self, delivery: &mut Delivery) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
         });
-        self.deliver(slot, Kept { message, stamp: 0, attempts: 0 })
+        self.stamp += 1;
+        delivery.receipt = Receipt([slot as u64, self.stamp, 0]);
+        self.slots[slot] = Some(Kept { message: delivery.message.clone(), stamp: self.stamp, attempts: 0 });
     }
 
     fn again(&mut self, slot: usize) -> Option<Delivery> {
-        let kept = self.slots.get_mut(slot)?.take()?;
-        Some(self.deliver(slot, kept))
-    }
-
-    fn deliver(&mut self, slot: usize, kept: Kept) -> Delivery {
+        let kept = self.slots.get_mut(slot)?.as_mut()?;
         self.stamp += 1;
+        kept.stamp = self.stamp;
         let receipt = Receipt([slot as u64, self.stamp, 0]);
-        let delivery = Delivery { message: kept.message.clone(), receipt, attempts: kept.attempts, deliveries: None };
-        self.slots[slot] = Some(Kept { stamp: self.stamp, ..kept });
-        delivery
+        Some(Delivery { message: kept.message.clone(), receipt, attempts: kept.attempts, deliveries: None })
     }
 
     /// Settles one; whether the fetching half has something to bring again.
@@ -183,6 +186,14 @@ mod tests {
         Message::builder(Topic::new("a.b").unwrap(), Source::new("/t").unwrap(), Bytes::new()).build()
     }
 
+    fn admit(hand: &Hand, messages: impl IntoIterator<Item = Message>) -> Vec<Delivery> {
+        let receipt = Receipt([0; 3]);
+        let new = |message| Delivery { message, receipt, attempts: 0, deliveries: None };
+        let mut received: Vec<_> = messages.into_iter().map(new).collect();
+        hand.admit(&mut received);
+        received
+    }
+
     async fn settle(hand: &Hand, receipt: Receipt, outcome: Outcome) {
         hand.settle(&[(receipt, outcome)]).await.unwrap();
     }
@@ -191,13 +202,13 @@ mod tests {
     async fn what_is_to_be_retried_comes_again_and_not_earlier() {
         let hand = Hand::default();
         let [first, second] = [message(), message()];
-        let deliveries = hand.admit([first.clone(), second].into_iter());
+        let deliveries = admit(&hand, [first.clone(), second]);
         settle(&hand, deliveries[0].receipt, Outcome::Retry { after: Duration::from_secs(2), attempts: 1 }).await;
         settle(&hand, deliveries[1].receipt, Outcome::Ack).await;
         let now = Instant::now();
-        let early = hand.look_at(10, now + Duration::from_millis(1900));
+        let early = hand.look_at(10, || now + Duration::from_millis(1900));
         assert!(early.again.is_empty() && early.next.unwrap() > now + Duration::from_millis(1900));
-        let again = hand.look_at(10, now + Duration::from_secs(2)).again;
+        let again = hand.look_at(10, || now + Duration::from_secs(2)).again;
         assert_eq!((again.len(), again[0].attempts, again[0].message.id()), (1, 1, first.id()));
         assert_eq!(hand.look(1).unsettled, 1);
     }
@@ -205,7 +216,7 @@ mod tests {
     #[tokio::test]
     async fn a_receipt_settles_once() {
         let hand = Hand::default();
-        let first = hand.admit([message()].into_iter()).remove(0).receipt;
+        let first = admit(&hand, [message()]).remove(0).receipt;
         settle(&hand, first, Outcome::HandBack).await;
         settle(&hand, first, Outcome::Ack).await;
         let again = hand.look(1).again.remove(0).receipt;
@@ -220,7 +231,7 @@ mod tests {
     async fn slots_are_used_again_and_order_is_kept() {
         let hand = Hand::default();
         for _ in 0..3 {
-            let deliveries = hand.admit((0..100).map(|_| message()));
+            let deliveries = admit(&hand, (0..100).map(|_| message()));
             for delivery in &deliveries {
                 settle(&hand, delivery.receipt, Outcome::HandBack).await;
             }

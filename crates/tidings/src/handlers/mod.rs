@@ -2,7 +2,7 @@
 //!
 //! Here live what users write ([`Handlers`], [`Handler`], the arguments and results of one), the options of a subscription, and
 //! the check of all that when a service starts. What runs them — lanes, attempts, time limits, dead letters — is the delivery
-//! loop's, which sees them as [`Dispatch`] and knows no types.
+//! loop's, which sees them as `Dispatch` and knows no types.
 
 mod arguments;
 mod collection;

@@ -34,6 +34,6 @@ mod tests {
     async fn every_new_user_is_welcomed() {
         let service = TestService::start(Handlers::new().on(welcome)).await.unwrap();
         service.publish(&UserCreated { id: "7".into(), name: "Ada".into() }).await.unwrap();
-        assert_eq!(service.handled::<UserCreated>().await.name, "Ada");
+        assert_eq!(service.handled::<UserCreated>().await.unwrap().name, "Ada");
     }
 }

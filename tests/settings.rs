@@ -12,5 +12,8 @@ fn the_committed_page_is_what_the_table_makes() {
     }
     let committed = fs::read_to_string(&path).unwrap_or_default();
     let differs = committed.lines().zip(made.lines()).position(|(one, other)| one != other);
-    assert!(committed == made, "docs/settings.md differs from line {differs:?} on: `SETTINGS_PAGE=write cargo test --test settings`");
+    assert!(
+        committed == made,
+        "docs/settings.md differs from line {differs:?} on: `SETTINGS_PAGE=write cargo test --test settings`"
+    );
 }

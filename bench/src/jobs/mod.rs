@@ -72,7 +72,7 @@ pub(crate) enum Ground {
         _nats: Nats,
         place: String,
     },
-    Postgres(Postgres, Option<Nats>),
+    Postgres(Box<Postgres>, Option<Nats>),
 }
 
 impl Ground {
@@ -117,14 +117,14 @@ impl Ground {
 }
 
 /// The test kit's servers do not wait for the disk; here that wait is part of what is measured.
-async fn durable(mut postgres: Postgres) -> Postgres {
+async fn durable(mut postgres: Postgres) -> Box<Postgres> {
     let url = postgres.database().await;
     for setting in ["fsync", "synchronous_commit", "full_page_writes"] {
         postgres.sql(&url, &format!("ALTER SYSTEM SET {setting} = on")).await;
     }
     postgres.stop().await;
     postgres.restart().await;
-    postgres
+    Box::new(postgres)
 }
 
 /// All comparisons, in the order of the page.

@@ -1,6 +1,7 @@
 //! Who gets an event: every group all of them, the instances of one group each their share.
 
 use crate::support::{Ground, LATER, Running, SOON, among_others, create_all, program, program_of};
+use std::collections::BTreeMap;
 use std::fs;
 use tidings_testing::servers::{Nats, eventually};
 
@@ -57,7 +58,11 @@ async fn three_instances_share_the_mails(ground: &Ground) {
     let created = create_all(&users.client(), 0..150).await;
     ground.mails().reach(&created, LATER).await;
 
-    let sent: Vec<_> = emails.iter().map(Running::mails_sent).collect();
+    // A mail is there a moment before its line in the log is.
+    let sent = || emails.iter().map(Running::mails_sent).collect::<Vec<_>>();
+    let lines = |sent: &[BTreeMap<String, usize>]| sent.iter().flat_map(BTreeMap::values).sum::<usize>();
+    eventually(SOON, async || lines(&sent()) >= created.len()).await;
+    let sent = sent();
     for user in &created {
         let times: usize = sent.iter().filter_map(|sent| sent.get(&user.id)).sum();
         assert_eq!(times, 1, "mails for user {}", user.id);

@@ -39,7 +39,8 @@ impl Ground {
     pub(crate) async fn users(&self, flags: &[&str]) -> Running {
         let address = free_port();
         let mut command = self.command(&program("users"));
-        command.args(["--address", &format!("127.0.0.1:{address}")]).args(flags);
+        // A machine that runs several tests at once may take seconds for a commit, which is not what any of them is about.
+        command.args(["--database-acquire", "20s", "--address", &format!("127.0.0.1:{address}")]).args(flags);
         self.run("users", command, Some(address)).await
     }
 

@@ -17,6 +17,9 @@ use crate::{
     settings::Wire,
 };
 
+/// How often subjects are added for one batch before it is told to come again: as many processes may start at once.
+const ROUNDS: usize = 16;
+
 pub(super) struct Publisher {
     connection: Arc<Connection>,
     streams: Arc<Streams>,
@@ -53,18 +56,22 @@ impl Publisher {
         }
         let mut failed = Vec::new();
         let known = |place: &usize| self.streams.know(batch[*place].topic().as_str());
-        let homeless = if (0..batch.len()).all(|place| known(&place)) {
+        let mut homeless = if (0..batch.len()).all(|place| known(&place)) {
             self.send(batch, 0..batch.len(), &mut failed).await
         } else {
             let strangers: Vec<_> = (0..batch.len()).filter(|place| !known(place)).collect();
             let homes = self.find_homes(batch, &strangers, &mut failed).await;
             self.send(batch, (0..batch.len()).filter(|place| homes || known(place)), &mut failed).await
         };
-        // Of two processes that add subjects at once one is undone: once more, then.
-        if !homeless.is_empty() && self.find_homes(batch, &homeless, &mut failed).await {
-            let lost = self.send(batch, homeless.into_iter(), &mut failed).await;
-            failed.extend(lost.into_iter().map(|place| (place, PublishError::Unavailable("no stream takes it".into()))));
+        // Of processes that add subjects at once all but one are undone: one more of them is done after each round.
+        for _ in 0..ROUNDS {
+            if homeless.is_empty() || !self.find_homes(batch, &homeless, &mut failed).await {
+                homeless.clear();
+                break;
+            }
+            homeless = self.send(batch, homeless.into_iter(), &mut failed).await;
         }
+        failed.extend(homeless.into_iter().map(|place| (place, PublishError::Unavailable("no stream takes it".into()))));
         failed.sort_unstable_by_key(|(place, _)| *place);
         PublishFailures::check(failed)
     }

@@ -39,8 +39,10 @@ impl Ground {
     pub(crate) async fn users(&self, flags: &[&str]) -> Running {
         let address = free_port();
         let mut command = self.command(&program("users"));
-        // A machine that runs several tests at once may take seconds for a commit, which is not what any of them is about.
-        command.args(["--database-acquire", "20s", "--address", &format!("127.0.0.1:{address}")]).args(flags);
+        // On a busy machine a commit may take seconds: a few writers wait in a fair line, many starve each other.
+        command
+            .args(["--database-acquire", "20s", "--database-connections", "4", "--address", &format!("127.0.0.1:{address}")])
+            .args(flags);
         self.run("users", command, Some(address)).await
     }
 

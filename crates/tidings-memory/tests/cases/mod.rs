@@ -202,6 +202,7 @@ macro_rules! broker_cases {
             a_key_in_hand_is_not_given_to_another_instance
             a_hot_key_does_not_keep_the_others_waiting
             the_key_of_an_instance_that_went_away_is_taken_over_in_order
+            what_waits_for_the_holder_of_its_key_comes_once
         );
         $crate::broker_cases!($engine, settling:
             a_dropped_subscription_gives_back_what_it_held

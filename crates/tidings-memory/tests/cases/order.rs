@@ -126,3 +126,26 @@ pub async fn the_key_of_an_instance_that_went_away_is_taken_over_in_order(engine
     drop(first);
     assert_eq!(waiting.await.unwrap(), numbers(0, 50));
 }
+
+pub async fn what_waits_for_the_holder_of_its_key_comes_once(engine: Engine) {
+    const WAITING: usize = 20;
+    let (one, other) = (engine.open().await, engine.open().await);
+    let mut holder = subscribe(&*one, "g", "t").await;
+    publish(&*one, &[keyed("t", "k", "0")]).await;
+    let held = holder.take(1).await;
+    // Two instances look in turn for what neither may have: one beside the holder, one in an opening of its own.
+    let mut beside = subscribe(&*one, "g", "t").await;
+    let mut apart = subscribe(&*other, "g", "t").await;
+    for n in 1..=WAITING {
+        publish(&*one, &[keyed("t", "k", &n.to_string())]).await;
+        for idle in [&mut beside, &mut apart] {
+            let got = tokio::time::timeout(Duration::from_millis(10), idle.fetch.fetch(1)).await;
+            assert!(got.is_err(), "an instance got the key of another: {got:?}");
+        }
+    }
+    publish(&*one, &[message("t", "free")]).await;
+    assert_eq!(apart.read(1).await, ["free"]);
+    holder.end(&held, Outcome::Ack).await;
+    assert_eq!(holder.read(WAITING).await, numbers(1, WAITING + 1));
+    holder.is_drained(&*one, "t").await;
+}

@@ -96,6 +96,7 @@ pub(super) async fn claim(
     }
     // Where everybody is served there may be more, and nobody has looked.
     claims.seen = Seen { hot: true, ..look.seen(look.from) };
+    let mut found = false;
     for member in &line.members {
         let room = i64::try_from(member.room()).unwrap_or(i64::MAX);
         if room == 0 {
@@ -106,6 +107,7 @@ pub(super) async fn claim(
         if again.whole && again.count() < room {
             let new = find_new(connection, line.id, member.id, claims.seen.scanned..look.to, room - again.count()).await?;
             take_new(connection, line.id, member.id, &new).await?;
+            found |= new.last.is_some();
             let all = new.whole && new.count() < room - again.count();
             let scanned = if all { look.to } else { new.last.unwrap_or(claims.seen.scanned) };
             claims.seen = Seen { hot: !all || look.seen(scanned).hot, ..look.seen(scanned) };
@@ -120,7 +122,8 @@ pub(super) async fn claim(
             claims.taken.push((Arc::clone(member), deliveries));
         }
     }
-    if !claims.taken.is_empty() || claims.elsewhere || claims.seen.scanned - look.stored > UNSTORED {
+    // Whatever was found has a row of its own now, also what waits for a member here: nobody may find it again.
+    if found || claims.seen.scanned - look.stored > UNSTORED {
         move_on(connection, line.id, claims.seen.scanned).await?;
     }
     Ok(claims)

@@ -104,7 +104,8 @@ impl NatsBuilder {
     fn lines(&self, folder: &Path, port: u16, certificates: Option<&Certificates>) -> String {
         let mut lines = format!("listen: \"127.0.0.1:{port}\"\n{}", self.config);
         if self.jetstream {
-            lines += &format!("jetstream {{ store_dir: {:?} }}\n", folder.join("store"));
+            // Streams reserve what they may grow to; by default the server has no more to give than most of what the disk has free.
+            lines += &format!("jetstream {{ store_dir: {:?}, max_file_store: 64GB }}\n", folder.join("store"));
         }
         if let Some(tls) = certificates {
             lines += &format!("tls {{ cert_file: {:?}, key_file: {:?} }}\n", tls.certificate, tls.key);

@@ -166,6 +166,7 @@ impl Metrics {
     }
 
     /// What the outbox counts.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn outbox(&self) -> OutboxMetrics {
         self.0.outbox.clone()
     }
@@ -182,6 +183,7 @@ impl Metrics {
     }
 
     /// Counts one call.
+    #[cfg(feature = "grpc")]
     pub(crate) fn call(&self, method: &str, code: &'static str, seconds: f64) {
         self.0.calls.get_or_create(&Call { method: method.to_owned(), code }).inc();
         self.0.call_seconds.get_or_create(&Method { method: method.to_owned() }).observe(seconds);

@@ -20,7 +20,7 @@ mod settings;
 pub mod store;
 pub mod token;
 
-use tidings::{Service, service::Builder};
+use tidings::{Service, service::Builder, settings::Group};
 
 use crate::{password::Passwords, proto::user_service_server::UserServiceServer, rpc::Users, store::Store, token::Tokens};
 
@@ -28,6 +28,7 @@ use crate::{password::Passwords, proto::user_service_server::UserServiceServer, 
 pub fn builder() -> Builder {
     let builder = Service::builder("users", env!("CARGO_PKG_VERSION"))
         .about("Stores users, gives tokens, and announces `user.created`")
+        .without(Group::Http)
         .default("address", "127.0.0.1:50051")
         .default("admin", "127.0.0.1:9101")
         .tutorial_database();

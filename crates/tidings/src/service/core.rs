@@ -1,10 +1,6 @@
 //! What a service opens, once, when it is first asked for: the admin port, the broker, the database.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tidings_core::{Broker, BrokerError, Client, GroupName, Source, Text, url::Time};
 use tokio::{
@@ -115,6 +111,18 @@ impl Core {
         Some(url.unwrap_or_else(|_| broker.name().to_owned()))
     }
 
+    /// The database's URL without its login, or that the program brought one; nothing when it is not open.
+    pub(super) fn database_shown(&self) -> Option<String> {
+        #[cfg(not(any(feature = "postgres", feature = "sqlite")))]
+        return None;
+        #[cfg(any(feature = "postgres", feature = "sqlite"))]
+        {
+            self.storage.open()?;
+            let url = self.settings.get::<String>("database").map(|url| crate::settings::shown_url(&url));
+            Some(url.unwrap_or_else(|_| "the program's own".to_owned()))
+        }
+    }
+
     async fn open_broker(&self) -> Result<Arc<dyn Broker>> {
         let url: String = self.settings.get("broker")?;
         let wait: Duration = self.settings.get("wait")?;
@@ -151,11 +159,6 @@ impl Core {
         #[cfg(any(feature = "postgres", feature = "sqlite"))]
         self.storage.close(end).await;
     }
-}
-
-/// What several threads may add to.
-pub(super) fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Core {

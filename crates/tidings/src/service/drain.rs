@@ -41,10 +41,15 @@ pub(super) async fn drain(mut running: Running) -> Result<()> {
     running.health.not_serving().await;
     running.drain.stop.cancel();
 
-    if timeout_at(plan.cut, finish(&mut running.parts, &mut failure)).await.is_err() {
-        tracing::warn!(left = running.parts.len(), "calls or handlers are cut");
+    let finished = async {
+        finish(&mut running.parts, &mut failure).await;
+        finish(&mut running.told, &mut failure).await;
+    };
+    if timeout_at(plan.cut, finished).await.is_err() {
+        tracing::warn!(servers_and_subscriptions = running.parts.len(), tasks = running.told.len(), "what still runs is cut");
     }
     running.drain.cut.cancel();
+    running.told.abort_all();
     // Cut handlers hand back what they had; that takes a moment, not the time that is left for the relay.
     let _ = timeout_at(plan.relay, finish(&mut running.parts, &mut failure)).await;
     running.parts.abort_all();

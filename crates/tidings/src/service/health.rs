@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tidings_core::Health;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::interval;
 
 use super::core::Core;
 use crate::readiness::State;
@@ -48,7 +48,7 @@ pub(super) async fn watch_broker(core: Arc<Core>, subscribes: bool) {
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(super) async fn watch_database(core: Arc<Core>) {
     let mut pace = interval(DATABASE_PACE);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut part = None;
     let mut was_up = true;
     loop {

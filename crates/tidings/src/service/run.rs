@@ -2,9 +2,10 @@
 
 use std::{fmt, future::Future, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
 
+use axum::Router;
 use futures_util::FutureExt;
 use tidings_core::Source;
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{net::TcpListener, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{Service, ServiceError, Stopping, core::Core, health, http, listen::listen, patience::patiently, task};
@@ -20,8 +21,10 @@ use crate::{
 #[must_use = "a drop stops the service without draining"]
 pub struct Running {
     pub(super) core: Arc<Core>,
-    /// What ends by itself when it is told to stop: servers, subscriptions, tasks that were told.
+    /// What ends by itself when it is told to stop: servers and subscriptions.
     pub(super) parts: JoinSet<Result<()>>,
+    /// Tasks that were told how to learn of the end.
+    pub(super) told: JoinSet<Result<()>>,
     /// Tasks that do not know of an end.
     pub(super) endless: JoinSet<Result<()>>,
     /// Relays, which go on when nothing else does.
@@ -81,6 +84,7 @@ impl Running {
         loop {
             let ended = tokio::select! {
                 Some(ended) = self.parts.join_next() => ended,
+                Some(ended) = self.told.join_next() => ended,
                 Some(ended) = self.endless.join_next() => ended,
                 Some(ended) = self.relays.join_next() => ended,
                 else => std::future::pending().await,
@@ -120,16 +124,7 @@ pub(super) async fn start(service: Service) -> Result<Running> {
     // What can fail by a mistake does so before anything is waited for.
     let registrations = service.handlers.registrations(&core.group).map_err(ServiceError::from)?;
     let admin = core.admin().await?.address;
-    // A service without a router may be without the setting too.
-    let http_at = service.http.as_ref().map(|_| core.settings.get::<Option<Address>>("http")).transpose()?.flatten();
-    let http = match (service.http, http_at) {
-        (Some(router), Some(address)) => Some((router, listen(&core.settings, "http", &address).await?)),
-        (Some(_), None) => {
-            tracing::info!("the HTTP router is not served: --http says where");
-            None
-        }
-        (None, _) => None,
-    };
+    let http = listen_http(&core, service.http).await?;
     #[cfg(feature = "grpc")]
     let grpc = match service.grpc.wanted(&core.settings)? {
         Some(address) => Some(service.grpc.at(listen(&core.settings, "address", &address).await?, &core.settings)?),
@@ -137,7 +132,7 @@ pub(super) async fn start(service: Service) -> Result<Running> {
     };
 
     let mut running = Running::new(core, admin, !registrations.is_empty());
-    if let Some((router, (listener, address))) = http {
+    if let Some((router, listener, address)) = http {
         running.addresses.http = Some(address);
         running.parts.spawn(http::serve(listener, router, running.drain.clone()));
     }
@@ -156,6 +151,23 @@ pub(super) async fn start(service: Service) -> Result<Running> {
     Ok(running)
 }
 
+/// The router's port, if there is a router and somebody said where.
+async fn listen_http(core: &Core, router: Option<Router>) -> Result<Option<(Router, TcpListener, SocketAddr)>> {
+    let settings = &core.settings;
+    let Some(router) = router else {
+        if settings.is_given("http") {
+            tracing::warn!("{} is of no use: this service has no HTTP router", settings.origin("http"));
+        }
+        return Ok(None);
+    };
+    let Some(address) = settings.get::<Option<Address>>("http")? else {
+        tracing::info!("the HTTP router is not served: --http says where");
+        return Ok(None);
+    };
+    let (listener, address) = listen(settings, "http", &address).await?;
+    Ok(Some((router, listener, address)))
+}
+
 impl Running {
     fn new(core: Arc<Core>, admin: SocketAddr, subscribes: bool) -> Self {
         let mut watching = JoinSet::new();
@@ -164,6 +176,7 @@ impl Running {
         watching.spawn(health::watch_database(Arc::clone(&core)));
         Self {
             parts: JoinSet::new(),
+            told: JoinSet::new(),
             endless: JoinSet::new(),
             relays: JoinSet::new(),
             drain: Drain { stop: core.stop.clone(), cut: CancellationToken::new() },
@@ -233,7 +246,7 @@ impl Running {
         for (name, task::Prepared(kind)) in tasks {
             match kind {
                 task::Kind::Endless(future) => self.endless.spawn(named(name, future)),
-                task::Kind::Told(make) => self.parts.spawn(named(name, make(Stopping(self.drain.stop.clone())))),
+                task::Kind::Told(make) => self.told.spawn(named(name, make(Stopping(self.drain.stop.clone())))),
             };
         }
     }

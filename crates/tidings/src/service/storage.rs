@@ -1,15 +1,14 @@
 //! The service's database and its outboxes.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tidings_core::url::Time;
 use tokio::{sync::OnceCell, time::Instant};
 
-use super::{
-    ServiceError,
-    core::{Core, lock},
-    patience::say_absent,
-};
+use super::{ServiceError, core::Core, patience::say_absent};
 use crate::{
     Result,
     database::{Database, DatabaseError, DatabaseOptions},
@@ -30,7 +29,11 @@ impl Storage {
 
     /// The outboxes that were opened so far.
     pub(super) fn outboxes(&self) -> Vec<(Database, Outbox)> {
-        lock(&self.outboxes).clone()
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(Database, Outbox)>> {
+        self.outboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The service's own database, if it is open.
@@ -51,13 +54,6 @@ impl Core {
     pub(super) async fn database(&self) -> Result<Database> {
         self.admin().await?;
         self.storage.database.get_or_try_init(|| self.open_database()).await.cloned()
-    }
-
-    /// The database's URL without its login, or that the program brought one.
-    pub(super) fn database_shown(&self) -> Option<String> {
-        self.storage.open()?;
-        let url = self.settings.get::<String>("database").map(|url| crate::settings::shown_url(&url));
-        Some(url.unwrap_or_else(|_| "the program's own".to_owned()))
     }
 
     async fn open_database(&self) -> Result<Database> {
@@ -93,7 +89,7 @@ impl Core {
             wake: if notify { Wake::Notify } else { Wake::Poll },
         };
         let outbox = Outbox::open(database, self.settings.service(), self.source.clone(), options).await?;
-        lock(&self.storage.outboxes).push((database.clone(), outbox.clone()));
+        self.storage.lock().push((database.clone(), outbox.clone()));
         Ok(outbox)
     }
 }

@@ -15,9 +15,17 @@ const fn hours(n: u64) -> Duration {
 /// The most that is accepted of what is counted in memory, so that a slip of the finger is not a crash later.
 const MANY: u64 = 1 << 20;
 
-/// All of them, in the order in which they are shown.
+/// All of them that this program was built for, in the order in which they are shown.
 pub(crate) fn table() -> Vec<Setting> {
-    [service(), events(), database(), grpc(), http(), log()].concat()
+    let mut table = [service(), events()].concat();
+    if cfg!(any(feature = "postgres", feature = "sqlite")) {
+        table.extend([outbox(), database()].concat());
+    }
+    if cfg!(feature = "grpc") {
+        table.extend(grpc());
+    }
+    table.extend([http(), log()].concat());
+    table
 }
 
 fn service() -> Vec<Setting> {
@@ -73,6 +81,12 @@ fn events() -> Vec<Setting> {
             .default("30s")
             .between(ms(10), hours(24))
             .help("How long one attempt of a handler may take, where the handler says nothing else"),
+    ];
+    settings.map(|setting| setting.group(Group::Events)).into()
+}
+
+fn outbox() -> Vec<Setting> {
+    let settings = [
         Setting::switch("outbox-key-locks")
             .default("true")
             .help("Events of one key keep their order even when their transactions share no row (Postgres; it has a price)"),

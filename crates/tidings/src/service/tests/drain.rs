@@ -110,3 +110,11 @@ async fn a_request_that_runs_is_finished_and_one_that_hangs_is_answered() {
         timeout(SOON, stopping).await.unwrap().unwrap().unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_told_task_that_hangs_is_dropped_at_the_cut() {
+    let service = service(&["--drain=1s"]).task("hangs", |_: Stopping| std::future::pending::<()>());
+    let begun = Instant::now();
+    timeout(SOON, service.run_until(async {})).await.unwrap().unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(800), "{:?}", begun.elapsed());
+}

@@ -130,3 +130,11 @@ async fn what_is_committed_with_an_event_is_relayed_and_the_database_closed() {
     running.stop().await.unwrap();
     assert!(pool.is_closed());
 }
+
+#[tokio::test]
+async fn a_service_may_be_without_what_it_has_not() {
+    use crate::settings::Group;
+    let args = ["p", "--admin=127.0.0.1:0", "--broker=memory:", "--log=off"];
+    let builder = builder("orders", &[]).without(Group::Grpc).without(Group::Http).arguments(args);
+    builder.init().unwrap().run_until(async {}).await.unwrap();
+}

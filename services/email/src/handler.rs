@@ -38,6 +38,9 @@ impl Welcome {
 ///
 /// # Errors
 /// What can never go is rejected; all else is worth another attempt.
+///
+/// # Cancel safety
+/// A dropped attempt over SMTP may have mailed the user without a record of it.
 pub async fn welcome(user: UserCreated, State(Welcome(parts)): State<Welcome>) -> Result<(), Failure> {
     let _turn = parts.in_hand.take(&user.id).await;
     if parts.mailed.has(&user.id).await? {

@@ -44,6 +44,9 @@ pub fn builder() -> Builder {
 ///
 /// # Errors
 /// When a setting, a template, the mail folder or the database cannot be used; the error names the setting or file.
+///
+/// # Cancel safety
+/// A dropped future leaves nothing open; the folder and the table may have been made.
 pub async fn assemble(service: Service) -> tidings::Result<Service> {
     let settings = MailSettings::read(service.settings())?;
     let templates = Templates::open(settings.templates.as_deref())?;

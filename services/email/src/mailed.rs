@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sqlx::{PgPool, SqlitePool};
-use tidings::database::{Database, DatabaseError, Migrations};
+use tidings::database::{Database, DatabaseError, Migrations, begin_immediate};
 
 const MIGRATIONS: Migrations = Migrations {
     component: "mailed",
@@ -105,7 +105,11 @@ impl Mailed {
 
     async fn write(&self, user: &str) -> Result<(), MailedError> {
         match &self.pool {
-            Pool::Sqlite(pool) => sqlx::query(PUT).bind(user).execute(pool).await.map(drop)?,
+            Pool::Sqlite(pool) => {
+                let mut tx = begin_immediate(pool).await?;
+                sqlx::query(PUT).bind(user).execute(&mut *tx).await?;
+                tx.commit().await?;
+            }
             Pool::Postgres(pool) => sqlx::query(PUT).bind(user).execute(pool).await.map(drop)?,
         }
         Ok(())

@@ -39,10 +39,7 @@ impl Ground {
     pub(crate) async fn users(&self, flags: &[&str]) -> Running {
         let address = free_port();
         let mut command = self.command(&program("users"));
-        // On a busy machine a commit may take seconds: a few writers wait in a fair line, many starve each other.
-        command
-            .args(["--database-acquire", "20s", "--database-connections", "4", "--address", &format!("127.0.0.1:{address}")])
-            .args(flags);
+        command.args(["--address", &format!("127.0.0.1:{address}")]).args(flags);
         self.run("users", command, Some(address)).await
     }
 

@@ -1,9 +1,7 @@
 //! Calling the user-service as its clients do.
 
 use std::ops::Range;
-use std::time::Duration;
 use tokio::task::JoinSet;
-use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 use users::proto::user_service_client::UserServiceClient;
 use users::proto::{Request, User};
@@ -36,24 +34,13 @@ pub(crate) async fn create_all(client: &Client, numbers: Range<usize>) -> Vec<Us
             created.push(calls.join_next().await.unwrap().unwrap());
         }
         let mut client = client.clone();
-        calls.spawn(async move { create(&mut client, n).await });
+        calls.spawn(async move {
+            let answer = client.create(user(n)).await;
+            answer.unwrap_or_else(|refused| panic!("user {n}: {refused:?}")).into_inner().user.unwrap()
+        });
     }
     created.extend(calls.join_all().await);
     created
-}
-
-/// Creates one; as every client of gRPC may, it calls again when the service says that it is busy: nothing is stored then.
-async fn create(client: &mut Client, n: usize) -> User {
-    let end = tokio::time::Instant::now() + super::SOON;
-    loop {
-        match client.create(user(n)).await {
-            Ok(created) => return created.into_inner().user.unwrap(),
-            Err(busy) if busy.code() == Code::Unavailable && tokio::time::Instant::now() < end => {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            Err(refused) => panic!("user {n}: {refused:?}"),
-        }
-    }
 }
 
 /// All users that are stored, page by page.

@@ -1,14 +1,19 @@
 //! Publishing on JetStream: all sent, then all acknowledged, each recognisable when it is sent again.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_nats::{client::traits::Publisher as _, message::OutboundMessage};
 use futures_util::StreamExt;
 use tidings_core::{BrokerError, Message, PublishError, PublishFailures};
+use tokio::time::sleep;
 
 use super::{
     settings::Settings,
-    stream::{Streams, Words, first_word},
+    stream::{Covered, Streams, Words, first_word, jittered},
     window::{Batch, Refusal, Window},
 };
 use crate::{
@@ -17,8 +22,11 @@ use crate::{
     settings::Wire,
 };
 
-/// How often subjects are added for one batch before it is told to come again: as many processes may start at once.
-const ROUNDS: usize = 16;
+/// How long to wait at first, and at most, before subjects that somebody's update undid are added again.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// How often a stream may list a subject and yet not take it before that subject is taken away and added again.
+const LISTED_IN_VAIN: u32 = 3;
 
 pub(super) struct Publisher {
     connection: Arc<Connection>,
@@ -56,39 +64,75 @@ impl Publisher {
         }
         let mut failed = Vec::new();
         let known = |place: &usize| self.streams.know(batch[*place].topic().as_str());
-        let mut homeless = if (0..batch.len()).all(|place| known(&place)) {
+        let homeless = if (0..batch.len()).all(|place| known(&place)) {
             self.send(batch, 0..batch.len(), &mut failed).await
         } else {
             let strangers: Vec<_> = (0..batch.len()).filter(|place| !known(place)).collect();
-            let homes = self.find_homes(batch, &strangers, &mut failed).await;
-            self.send(batch, (0..batch.len()).filter(|place| homes || known(place)), &mut failed).await
+            let homes = self.find_homes(batch, &strangers, &mut failed, false).await;
+            self.send(batch, (0..batch.len()).filter(|place| homes.is_some() || known(place)), &mut failed).await
         };
-        // Of processes that add subjects at once all but one are undone: one more of them is done after each round.
-        for _ in 0..ROUNDS {
-            if homeless.is_empty() || !self.find_homes(batch, &homeless, &mut failed).await {
-                homeless.clear();
-                break;
-            }
-            homeless = self.send(batch, homeless.into_iter(), &mut failed).await;
-        }
+        let homeless = if homeless.is_empty() { homeless } else { self.send_homeless(batch, homeless, &mut failed).await };
         failed.extend(homeless.into_iter().map(|place| (place, PublishError::Unavailable("no stream takes it".into()))));
         failed.sort_unstable_by_key(|(place, _)| *place);
         PublishFailures::check(failed)
     }
 
+    /// Sends those that no stream took, once more subjects are there; answers those that still none takes.
+    ///
+    /// Of processes that add subjects at once all but one are undone, and as many may start at once as there are. What is more,
+    /// such updates can leave a server with a subject that it lists and does not listen to (2.9 does, about one time in forty
+    /// of eight at once): that one has to be taken away and added again.
+    async fn send_homeless(
+        &self,
+        batch: &[Message],
+        mut homeless: Vec<usize>,
+        failed: &mut Vec<(usize, PublishError)>,
+    ) -> Vec<usize> {
+        let deadline = Instant::now() + self.timeout;
+        let (mut pause, mut listed) = (FIRST_PAUSE, 0);
+        while !homeless.is_empty() && Instant::now() < deadline {
+            match self.find_homes(batch, &homeless, failed, listed >= LISTED_IN_VAIN).await {
+                Some(Covered::Already) => listed += 1,
+                Some(Covered::Added) => listed = 0,
+                None => return Vec::new(),
+            }
+            homeless = self.send(batch, homeless.into_iter(), failed).await;
+            if !homeless.is_empty() {
+                sleep(jittered(pause)).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+        homeless
+    }
+
     /// Makes the streams take the topics of these; when that fails, they have.
-    async fn find_homes(&self, batch: &[Message], places: &[usize], failed: &mut Vec<(usize, PublishError)>) -> bool {
+    async fn find_homes(
+        &self,
+        batch: &[Message],
+        places: &[usize],
+        failed: &mut Vec<(usize, PublishError)>,
+        renew: bool,
+    ) -> Option<Covered> {
         let mut words = Words::new();
         for &place in places {
             let topic = batch[place].topic().as_str();
             let word = first_word(topic);
             *words.entry(word).or_default() |= word.len() == topic.len();
         }
-        let Err(error) = self.streams.cover(words).await else { return true };
+        let covered = async {
+            if renew {
+                self.streams.withdraw(&words).await?;
+            }
+            self.streams.cover(words.clone()).await
+        };
+        let error = match covered.await {
+            Ok(covered) => return Some(covered),
+            Err(error) => error,
+        };
         // Whatever it is, someone can put it right, and then it goes through.
         let error = Arc::new(error);
         failed.extend(places.iter().map(|&place| (place, PublishError::Unavailable(Arc::clone(&error).into()))));
-        false
+        None
     }
 
     /// Sends these and waits for what becomes of them; answers those that no stream took.

@@ -38,6 +38,15 @@ pub(super) struct Streams {
 /// First words of topics, and whether the word alone is one of the topics.
 pub(super) type Words<'a> = BTreeMap<&'a str, bool>;
 
+/// What a look at the stream's subjects found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Covered {
+    /// All were listed.
+    Already,
+    /// Some had to be added.
+    Added,
+}
+
 /// What a stream is to be like.
 pub(super) struct Spec {
     pub(super) name: String,
@@ -73,28 +82,39 @@ impl Streams {
     }
 
     /// Looks, and sees to it, that the streams take these: before the first of them, and when somebody's update undid it.
-    pub(super) async fn cover(&self, mut words: Words<'_>) -> Result<(), BrokerError> {
+    pub(super) async fn cover(&self, mut words: Words<'_>) -> Result<Covered, BrokerError> {
         let all = words.len();
         words.retain(|word, _| !is_letters(word));
         if words.len() < all {
             self.make(&self.letters).await?;
         }
         if words.is_empty() {
-            return Ok(());
+            return Ok(Covered::Already);
         }
         // Those of this process need not undo each other. It is never closed.
         let _one_at_a_time = self.changing.acquire().await;
+        let mut covered = Covered::Already;
         for attempt in 0..TRIES {
             let info = self.make(&self.main).await?;
             let mut subjects = subjects(&info.config);
             if !add(&mut subjects, &words) {
                 self.remember(&words);
-                return Ok(());
+                return Ok(covered);
             }
+            covered = Covered::Added;
             self.update(info.config, subjects).await?;
-            sleep(Duration::from_millis(RandomState::new().hash_one(attempt) % (1 << attempt))).await;
+            sleep(jittered(Duration::from_millis(1 << attempt))).await;
         }
         Err(self.api.connection.unavailable(format!("others change the subjects of stream {} all the time", self.main.name)))
+    }
+
+    /// Takes the subjects of these away, for the server lists them and does not listen to them: they are to be added again.
+    pub(super) async fn withdraw(&self, words: &Words<'_>) -> Result<(), BrokerError> {
+        let _one_at_a_time = self.changing.acquire().await;
+        let info = self.make(&self.main).await?;
+        let mut left = subjects(&info.config);
+        left.retain(|there| !wanted(words).any(|wanted| wanted == *there));
+        self.update(info.config, left).await
     }
 
     /// Looks again before the next publish.
@@ -128,8 +148,10 @@ impl Streams {
         let what = format!("stream {}", spec.name);
         let info = match self.api.stream(&spec.name).await {
             Err(failure) if failure.is(code::STREAM_NOT_FOUND) => match self.api.create_stream(&spec.name, &spec.config).await {
-                // Somebody else was faster.
-                Err(failure) if failure.is(code::STREAM_NAME_IN_USE) => self.api.stream(&spec.name).await,
+                // Somebody else may have been faster: a server in the midst of making the same stream calls it an overlap.
+                Err(failure) if failure.is(code::STREAM_NAME_IN_USE) || failure.is(code::SUBJECTS_OVERLAP) => {
+                    self.api.stream(&spec.name).await.map_err(|_| failure)
+                }
                 made => made,
             },
             there => there,
@@ -175,6 +197,12 @@ impl Spec {
     }
 }
 
+/// A random part of `most`, so that those who fail together do not try again together.
+pub(super) fn jittered(most: Duration) -> Duration {
+    let random = RandomState::new().hash_one(()) >> 32;
+    most.mul_f64(random as f64 / f64::from(u32::MAX))
+}
+
 pub(super) fn first_word(topic: &str) -> &str {
     topic.split('.').next().unwrap_or_default()
 }
@@ -214,12 +242,15 @@ fn subjects(config: &Config) -> Vec<String> {
     listed.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
+/// The subjects that these need.
+fn wanted(words: &Words<'_>) -> impl Iterator<Item = String> {
+    words.iter().flat_map(|(word, &alone)| alone.then(|| (*word).to_owned()).into_iter().chain([format!("{word}.>")]))
+}
+
 /// Adds what these need; whether anything was missing. What a new subject covers goes, for the server wants no overlap.
 fn add(subjects: &mut Vec<String>, words: &Words<'_>) -> bool {
-    let wanted =
-        words.iter().flat_map(|(word, &alone)| alone.then(|| (*word).to_owned()).into_iter().chain([format!("{word}.>")]));
     let mut missing = false;
-    for wanted in wanted {
+    for wanted in wanted(words) {
         if !subjects.iter().any(|there| covers(there, &wanted)) {
             subjects.retain(|there| !covers(&wanted, there));
             subjects.push(wanted);

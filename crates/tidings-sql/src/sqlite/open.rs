@@ -54,7 +54,12 @@ fn make(path: &Path) -> Result<(), BrokerError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).map_err(|error| refused(folder, error))?;
     }
-    fs::OpenOptions::new().create(true).append(true).open(path).map(drop).map_err(|error| refused(path, error))
+    let mut options = fs::OpenOptions::new();
+    options.create(true).append(true);
+    // Events are nobody else's to read unless their owner says so; SQLite gives its log the mode of the file.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop).map_err(|error| refused(path, error))
 }
 
 /// Whether the file is laid out already; an empty one is not.

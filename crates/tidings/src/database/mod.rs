@@ -3,17 +3,24 @@
 //! Here: [`Database`], how one is opened, and [`Migrations`]. Not here: any table of ours (the outbox has its own), and any
 //! query builder; services write SQL with sqlx.
 
+#![cfg_attr(
+    not(all(feature = "postgres", feature = "sqlite")),
+    allow(dead_code, unused_variables, reason = "what only the other database uses")
+)]
+
 mod error;
 mod migrate;
 mod open;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "sqlite")]
+mod writing;
 
 pub use error::DatabaseError;
 pub use migrate::Migrations;
 pub use open::DatabaseOptions;
 #[cfg(feature = "sqlite")]
-pub use sqlite::begin_immediate;
+pub use writing::{WriteTransaction, begin_immediate};
 
 /// A pool of connections to one of the databases that a service can keep its state in; clones are cheap.
 ///

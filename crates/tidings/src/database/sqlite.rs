@@ -3,14 +3,14 @@
 use std::{path::PathBuf, time::Duration};
 
 use sqlx::{
-    Sqlite, SqlitePool, Transaction,
+    SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tidings_core::url::{Url, redacted};
 
 use super::{DatabaseError, DatabaseOptions};
 
-/// How long a writer waits for another one's transaction.
+/// How long a writer waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn open(url: &Url, options: &DatabaseOptions) -> Result<SqlitePool, DatabaseError> {
@@ -29,11 +29,7 @@ pub(super) async fn open(url: &Url, options: &DatabaseOptions) -> Result<SqliteP
         std::fs::create_dir_all(folder).map_err(|source| DatabaseError::File { path: path.clone(), source })?;
     }
     // SQLite's own answer to a folder or a file that cannot be read names neither the file nor the reason.
-    std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .map_err(|source| DatabaseError::File { path: path.clone(), source })?;
+    new_file().open(&path).map_err(|source| DatabaseError::File { path: path.clone(), source })?;
     let connect = SqliteConnectOptions::new()
         .filename(&path)
         .journal_mode(SqliteJournalMode::Wal)
@@ -50,15 +46,13 @@ pub(super) async fn open(url: &Url, options: &DatabaseOptions) -> Result<SqliteP
     }
 }
 
-/// Begins a transaction that writes.
-///
-/// A transaction that begins with reading fails at its first write, in spite of every timeout, when another one has written
-/// since; this one waits for its turn at the beginning instead.
-///
-/// # Errors
-/// When no connection is free, or another writer takes longer than 5 s.
-pub async fn begin_immediate(pool: &SqlitePool) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
-    pool.begin_with("BEGIN IMMEDIATE").await
+/// What a service keeps is nobody else's to read; SQLite gives its log the mode of the file. A file that is there keeps its own.
+fn new_file() -> std::fs::OpenOptions {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
 
 /// The file; `None` for a database in memory.

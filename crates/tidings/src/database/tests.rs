@@ -42,6 +42,54 @@ async fn tables_of_a_newer_or_another_version_are_refused() {
     assert!(matches!(database.migrate(&OTHER).await, Err(DatabaseError::Changed { step: 1, .. })));
 }
 
+/// By themselves they would poll, and who polls is passed over.
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_are_served_in_the_order_in_which_they_came() {
+    const WRITERS: usize = 20;
+    const EACH: usize = 5;
+    let folder = tempfile::tempdir().unwrap();
+    // Two pools, as of two services in one process.
+    let databases = [sqlite(&folder).await, sqlite(&folder).await];
+    let pools = databases.map(|database| match database {
+        Database::Sqlite(pool) => pool,
+        #[cfg(feature = "postgres")]
+        Database::Postgres(_) => unreachable!("opened as SQLite"),
+    });
+    Database::from(pools[0].clone()).migrate(&ONE).await.unwrap();
+    let order = std::sync::Mutex::new(Vec::new());
+    let start = tokio::sync::Barrier::new(WRITERS);
+    let writers = (0..WRITERS).map(|writer| {
+        let (pool, order, start) = (&pools[writer % 2], &order, &start);
+        async move {
+            start.wait().await;
+            for _ in 0..EACH {
+                let mut tx = begin_immediate(pool).await.unwrap();
+                order.lock().unwrap().push(writer);
+                sqlx::query("INSERT INTO things DEFAULT VALUES").execute(&mut *tx).await.unwrap();
+                tx.commit().await.unwrap();
+            }
+        }
+    });
+    futures_util::future::join_all(writers).await;
+    for round in order.into_inner().unwrap().chunks(WRITERS) {
+        let all: std::collections::BTreeSet<_> = round.iter().collect();
+        assert_eq!(all.len(), WRITERS, "somebody was passed over: {round:?}");
+    }
+}
+
+/// It may hold hashes of passwords, and mail.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_new_file_is_the_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    sqlite(&folder).await.migrate(&ONE).await.unwrap();
+    for file in std::fs::read_dir(folder.path().join("new")).unwrap() {
+        let file = file.unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{}", file.path().display());
+    }
+}
+
 #[tokio::test]
 async fn a_damaged_file_is_named_with_the_way_out() {
     let folder = tempfile::tempdir().unwrap();

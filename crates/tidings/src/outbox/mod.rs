@@ -7,6 +7,11 @@
 //! publish several keys in different orders can deadlock; the database ends one of them, which is
 //! [`PublishError::Conflict`]: run that transaction again. [`Outbox::publish_all`] takes its keys in order by itself.
 
+#![cfg_attr(
+    not(all(feature = "postgres", feature = "sqlite")),
+    allow(dead_code, unused_variables, reason = "what only the other database uses")
+)]
+
 mod publish;
 pub(crate) mod relay;
 mod row;
@@ -95,13 +100,7 @@ impl Outbox {
         options: OutboxOptions,
     ) -> Result<Self, DatabaseError> {
         database.migrate(&schema::MIGRATIONS).await?;
-        let insert = Insert {
-            service: service.to_owned(),
-            #[cfg(feature = "postgres")]
-            locks: options.key_locks,
-            #[cfg(feature = "postgres")]
-            notify: options.wake == Wake::Notify,
-        };
+        let insert = Insert { service: service.to_owned(), locks: options.key_locks, notify: options.wake == Wake::Notify };
         Ok(Self { insert: Arc::new(insert), source, wake: options.wake, hot: Hot::default() })
     }
 

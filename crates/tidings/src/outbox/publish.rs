@@ -8,9 +8,7 @@ use super::{InTransaction, KeyLocks, Target, row::Columns};
 #[derive(Debug, Clone)]
 pub(super) struct Insert {
     pub(super) service: String,
-    #[cfg(feature = "postgres")]
     pub(super) locks: KeyLocks,
-    #[cfg(feature = "postgres")]
     pub(super) notify: bool,
 }
 

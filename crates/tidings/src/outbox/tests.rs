@@ -131,7 +131,7 @@ async fn outbox_of(database: &Database, service: &str) -> Outbox {
 
 /// A transaction of either database.
 enum Tx {
-    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+    Sqlite(crate::database::WriteTransaction),
     #[cfg(feature = "postgres")]
     Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
 }

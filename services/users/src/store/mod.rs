@@ -171,7 +171,16 @@ impl Store {
     /// When the database does not answer.
     pub async fn renew(&self, old: &Credentials, hash: &str) -> Result<(), StoreError> {
         let id = old.user.to_string();
-        on!(&self.pool, |pool| sqlx::query(RENEW).bind(hash).bind(id).bind(&old.hash).execute(pool).await.map(drop))?;
+        match &self.pool {
+            Pool::Sqlite(pool) => {
+                let mut tx = begin_immediate(pool).await?;
+                sqlx::query(RENEW).bind(hash).bind(id).bind(&old.hash).execute(&mut *tx).await?;
+                tx.commit().await?;
+            }
+            Pool::Postgres(pool) => {
+                sqlx::query(RENEW).bind(hash).bind(id).bind(&old.hash).execute(pool).await?;
+            }
+        }
         Ok(())
     }
 }

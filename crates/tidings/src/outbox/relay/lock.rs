@@ -2,7 +2,6 @@
 
 #[cfg(feature = "sqlite")]
 use std::fs::File;
-use std::time::Duration;
 
 #[cfg(feature = "postgres")]
 use sqlx::{ConnectOptions, PgConnection};
@@ -29,7 +28,7 @@ pub(super) enum Lock {
 const LOCK_CLASS: i32 = 0x7469_6402;
 /// How long the database may take to say whose the lock is.
 #[cfg(feature = "postgres")]
-const ANSWER: Duration = Duration::from_secs(1);
+const ANSWER: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What a look at the lock found.
 #[derive(Debug)]

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "a program for people")]
 
 mod compare;
+mod cost;
 mod jobs;
 mod report;
 
@@ -30,6 +31,15 @@ struct Arguments {
     /// Where the report goes; by default it is printed alone
     #[arg(long)]
     write: Option<PathBuf>,
+    /// Only what a message costs on the memory broker, in instructions and allocations, compared with this file
+    #[arg(long, value_name = "FILE")]
+    cost: Option<PathBuf>,
+    /// Writes the file of `--cost` instead
+    #[arg(long, requires = "cost")]
+    keep: bool,
+    /// One run of that, in this process
+    #[arg(long, hide = true, num_args = 2, value_names = ["WAY", "MESSAGES"])]
+    cost_of: Option<Vec<String>>,
     /// One variant, in this process: what the rounds start
     #[arg(long, hide = true, num_args = 2, value_names = ["COMPARISON", "VARIANT"])]
     one: Option<Vec<String>>,
@@ -43,6 +53,12 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if let Some([way, messages]) = arguments.cost_of.as_deref().and_then(|of| of.first_chunk::<2>()) {
+        return cost::of(way, messages.parse()?);
+    }
+    if let Some(kept) = &arguments.cost {
+        return cost::check(kept, arguments.keep);
+    }
     let mut runtime = if arguments.current_thread {
         tokio::runtime::Builder::new_current_thread()
     } else {

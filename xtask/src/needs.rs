@@ -41,18 +41,34 @@ const NEEDS: [Need; 3] = [
     },
 ];
 
-/// Sees to it that all is there.
+/// What counts instructions; there is none for macOS.
+const VALGRIND: Need =
+    Need { what: "valgrind", found: || find("valgrind").is_some(), debian: "valgrind", homebrew: "valgrind", service: None };
+
+/// Sees to it that all that the tests need is there.
 ///
 /// # Errors
 /// When something is missing that cannot be installed; the message says what to run.
 pub(crate) fn install_what_is_missing() -> Result<()> {
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.found)()).collect();
+    install(&NEEDS)
+}
+
+/// Sees to it that valgrind is there.
+///
+/// # Errors
+/// As [`install_what_is_missing`].
+pub(crate) fn install_valgrind() -> Result<()> {
+    install(&[VALGRIND])
+}
+
+fn install(needs: &[Need]) -> Result<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !(need.found)()).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let names = missing.iter().map(|need| need.what).collect::<Vec<_>>().join(", ");
     if find("apt-get").is_none() {
-        bail!("missing: {names}; install what the tests need first{}", homebrew_command(&missing));
+        bail!("missing: {names}; install it first{}", homebrew_command(&missing));
     }
     println!("missing: {names}; installing with apt-get");
     install_on_debian(&missing).with_context(|| {

@@ -53,6 +53,19 @@ pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     run(cargo(&["run", "--release", "-p", "bench", "--"]).args(arguments).env("REQUIRE_SERVERS", "1"))
 }
 
+/// What a message costs on the memory broker, against the figures that are kept.
+///
+/// # Errors
+/// When valgrind is missing on Linux, or a figure is worse than the one that is kept.
+pub(crate) fn cost() -> Result<()> {
+    if !cfg!(target_os = "linux") {
+        println!("skipped: instructions are counted with valgrind, on Linux");
+        return Ok(());
+    }
+    needs::install_valgrind()?;
+    run(&mut cargo(&["run", "--release", "--quiet", "-p", "bench", "--", "--cost", "bench/cost.json"]))
+}
+
 #[derive(Debug, Default, PartialEq)]
 struct Count {
     passed: u64,

@@ -7,7 +7,7 @@ mod jetstream;
 mod memory;
 mod outbox;
 mod relay;
-mod sent;
+pub(crate) mod sent;
 
 use std::{future::Future, pin::Pin, time::Duration};
 

@@ -1,15 +1,40 @@
-//! The trace that the running code belongs to: set around calls and attempts, read by whatever publishes.
+//! What the running code belongs to: the trace of a call, or an attempt at a message. Set around both, and read by whatever
+//! publishes or logs.
+
+use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use tidings_core::TraceContext;
 
+use crate::handlers::Delivered;
+
 tokio::task_local! {
-    static CURRENT: TraceContext;
+    static CURRENT: Work;
+}
+
+/// What is being worked on.
+#[derive(Debug, Clone)]
+pub(crate) enum Work {
+    Call(TraceContext),
+    Attempt(Arc<Delivered>, u32),
 }
 
 /// The trace of the call or delivery that is being worked on.
 pub(crate) fn current() -> Option<TraceContext> {
-    CURRENT.try_with(Clone::clone).ok()
+    let trace = |work: &Work| match work {
+        Work::Call(trace) => Some(trace.clone()),
+        Work::Attempt(delivered, _) => delivered.message.trace().cloned(),
+    };
+    CURRENT.try_with(trace).ok().flatten()
+}
+
+/// Hands `f` the attempt that is being made, if one is.
+pub(crate) fn with_attempt<R>(f: impl FnOnce(&Delivered, u32) -> R) -> Option<R> {
+    let attempt = |work: &Work| match work {
+        Work::Call(_) => None,
+        Work::Attempt(delivered, number) => Some(f(delivered, *number)),
+    };
+    CURRENT.try_with(attempt).ok().flatten()
 }
 
 /// The trace of a request: a span of its caller's, by the W3C's headers, or a new one.
@@ -24,14 +49,14 @@ pub(crate) fn of_headers(headers: &HeaderMap) -> TraceContext {
     }
 }
 
-/// Runs `future` within `trace`.
-pub(crate) fn scope<F: Future>(trace: TraceContext, future: F) -> impl Future<Output = F::Output> {
-    CURRENT.scope(trace, future)
+/// Runs `future` as part of `work`.
+pub(crate) fn scope<F: Future>(work: Work, future: F) -> impl Future<Output = F::Output> {
+    CURRENT.scope(work, future)
 }
 
-/// Runs `f` within `trace`: for a loop that polls futures by hand.
-pub(crate) fn within<R>(trace: &TraceContext, f: impl FnOnce() -> R) -> R {
-    CURRENT.sync_scope(trace.clone(), f)
+/// Runs `f` as part of `work`: for a loop that polls futures by hand.
+pub(crate) fn within<R>(work: Work, f: impl FnOnce() -> R) -> R {
+    CURRENT.sync_scope(work, f)
 }
 
 #[cfg(test)]
@@ -56,9 +81,9 @@ mod tests {
     async fn code_sees_the_trace_that_it_runs_in() {
         let (outer, inner) = (TraceContext::start(), TraceContext::start());
         assert_eq!(current(), None);
-        scope(outer.clone(), async {
+        scope(Work::Call(outer.clone()), async {
             assert_eq!(current(), Some(outer.clone()));
-            within(&inner, || assert_eq!(current(), Some(inner.clone())));
+            within(Work::Call(inner.clone()), || assert_eq!(current(), Some(inner.clone())));
             assert_eq!(current(), Some(outer.clone()));
         })
         .await;

@@ -18,7 +18,8 @@ use super::{Event, hand::Ticket};
 use crate::{
     error::panic_text,
     handlers::{Context, Delivered, Dispatch, Failure, Slot, empty_slot},
-    trace,
+    telemetry,
+    trace::{self, Work},
 };
 
 /// How an attempt ended.
@@ -43,8 +44,15 @@ impl From<Result<(), Failure>> for How {
 }
 
 /// What every line that is logged during an attempt carries. At level ERROR, so that no filter of lines takes the trace's id
-/// from those that are left; without a subscriber it costs nothing.
+/// from those that are left.
+///
+/// Where lines are written by our own subscriber it makes the span when there is a line, for a span costs more than all the
+/// rest of a delivery; elsewhere it is made at once.
 pub(super) fn span(delivered: &Delivered, attempt: u32) -> Span {
+    if telemetry::makes_spans() { Span::none() } else { span_now(delivered, attempt) }
+}
+
+pub(crate) fn span_now(delivered: &Delivered, attempt: u32) -> Span {
     let message = &delivered.message;
     tracing::error_span!(
         "attempt",
@@ -66,16 +74,16 @@ pub(super) fn poll_in_place(
     slot: &mut Slot,
     span: &Span,
 ) -> Option<How> {
+    let work = Work::Attempt(Arc::clone(delivered), attempt);
     let mut poll = || {
         handler.dispatch(Context::new(Arc::clone(delivered), attempt), slot);
-        slot.poll(&mut task::Context::from_waker(Waker::noop()))
+        let polled = slot.poll(&mut task::Context::from_waker(Waker::noop()));
+        if let Poll::Ready(Ok(())) = polled {
+            tracing::debug!("handled");
+        }
+        polled
     };
-    let polled = span.in_scope(|| {
-        catch(|| match delivered.message.trace() {
-            Some(trace) => trace::within(trace, poll),
-            None => poll(),
-        })
-    });
+    let polled = span.in_scope(|| trace::within(work, || catch(&mut poll)));
     match polled {
         Ok(Poll::Ready(outcome)) => Some(outcome.into()),
         Ok(Poll::Pending) => None,
@@ -113,7 +121,7 @@ pub(super) struct Ended {
 
 impl Task {
     /// Begins it; what is answered aborts it.
-    pub(super) fn spawn(self, delivered: &Delivered, span: Span) -> AbortHandle {
+    pub(super) fn spawn(self, work: Work, span: Span) -> AbortHandle {
         let Self { ticket, anew, slot, deadline, events } = self;
         let mut running = Running { ticket, anew, slot: Some(slot), how: None, events };
         let attempt = async move {
@@ -123,10 +131,7 @@ impl Task {
             }
             running.end(how);
         };
-        match delivered.message.trace() {
-            Some(trace) => tokio::spawn(trace::scope(trace.clone(), attempt).instrument(span)).abort_handle(),
-            None => tokio::spawn(attempt.instrument(span)).abort_handle(),
-        }
+        tokio::spawn(trace::scope(work, attempt).instrument(span)).abort_handle()
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::fast::RandomState;
 use tidings_core::{Receipt, Settle};
 use tokio::{
     sync::mpsc::UnboundedSender,
@@ -18,12 +19,13 @@ use super::Event;
 #[derive(Debug)]
 pub(super) struct Leases {
     length: Duration,
-    until: HashMap<Receipt, Instant>,
+    /// Receipts are not chosen by others: the hash need not resist them.
+    until: HashMap<Receipt, Instant, RandomState>,
 }
 
 impl Leases {
     fn new(length: Duration) -> Self {
-        Self { length, until: HashMap::new() }
+        Self { length, until: HashMap::default() }
     }
 
     fn hold(&mut self, receipts: impl Iterator<Item = Receipt>, now: Instant) {

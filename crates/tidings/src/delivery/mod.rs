@@ -31,6 +31,7 @@ mod work;
 use std::{sync::Arc, time::Duration};
 
 pub(crate) use alone::Alone;
+pub(crate) use attempt::span_now;
 pub(crate) use error::SubscribeError;
 pub use harness::Harness;
 pub(crate) use subscriber::Subscriber;

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     handlers::{Context, Place, Slot, empty_slot},
     metrics::SubscriptionMetrics,
+    trace,
 };
 
 /// A first poll that takes longer is of a handler that computes: from then on its attempts begin as tasks.
@@ -193,12 +194,7 @@ impl Work {
         }
         match how {
             None => self.go_on(ticket, None, span),
-            Some(how) => {
-                if let How::Handled = how {
-                    span.in_scope(|| tracing::debug!("handled"));
-                }
-                self.ended(ticket, how, took);
-            }
+            Some(how) => self.ended(ticket, how, took),
         }
         end
     }
@@ -214,7 +210,8 @@ impl Work {
         let Some(item) = self.hand.get_mut(ticket) else { return };
         let deadline = item.started + self.plan.timeout;
         let task = Task { ticket, anew, slot, deadline, events: self.outlets.events.clone() };
-        item.abort = Some(task.spawn(&item.delivered, span));
+        let work = trace::Work::Attempt(Arc::clone(&item.delivered), item.failures.saturating_add(1));
+        item.abort = Some(task.spawn(work, span));
     }
 
     /// An attempt that had become a task ended.

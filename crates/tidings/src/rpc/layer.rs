@@ -107,7 +107,7 @@ where
 
     let request = request.map(|body| Body::new(Limited::new(body, shared.limits.message)));
     let work = async move { inner.call(request).await };
-    let work = trace::scope(context, AssertUnwindSafe(work).catch_unwind()).instrument(span.clone());
+    let work = trace::scope(trace::Work::Call(context), AssertUnwindSafe(work).catch_unwind()).instrument(span.clone());
     let response = tokio::select! {
         biased;
         answered = work => match answered {

@@ -30,7 +30,7 @@ async fn within_trace(State(cut): State<CancellationToken>, request: Request, ne
     // An error span, or its lines would lose the trace's id when only warnings are logged.
     let span = tracing::error_span!("request", method = %request.method(), trace_id = %context.trace_id());
     tokio::select! {
-        response = trace::scope(context, next.run(request)).instrument(span) => response,
+        response = trace::scope(trace::Work::Call(context), next.run(request)).instrument(span) => response,
         () = cut.cancelled() => (StatusCode::SERVICE_UNAVAILABLE, "the service is stopping\n").into_response(),
     }
 }

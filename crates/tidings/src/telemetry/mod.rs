@@ -1,10 +1,13 @@
 //! What is logged and how: `tracing`, as text or JSON, on standard error.
 //!
 //! Here: the subscriber of a program that has none of its own. Not here: the spans that carry a trace's id; those of calls are in
-//! `rpc`, those of deliveries in `delivery`.
+//! `rpc`, those of deliveries in `delivery`, which are made here when there is a line to write.
+
+mod late;
 
 use std::io::IsTerminal;
 
+pub(crate) use late::makes_spans;
 use tracing::Subscriber;
 use tracing_subscriber::{
     EnvFilter, Layer,
@@ -19,7 +22,7 @@ use crate::settings::{Settings, SettingsError};
 pub(crate) fn init(settings: &Settings) -> Result<(), SettingsError> {
     let json = settings.get::<String>("log-format")? == "json";
     let colours = std::io::stderr().is_terminal();
-    let subscriber = subscriber(filter(settings)?, json, colours, std::io::stderr);
+    let subscriber = subscriber(filter(settings)?, json, colours, std::io::stderr).with(late::MakesSpans);
     // An error means that there is one already: the program's own, or that of the process's first service.
     let _ = subscriber.try_init();
     Ok(())
@@ -32,9 +35,9 @@ where
     let layer = fmt::layer().with_writer(writer);
     let layer = if json {
         // The list has the outermost span too, which is the one with the trace's id.
-        layer.json().flatten_event(true).with_current_span(false).with_span_list(true).boxed()
+        layer.json().flatten_event(true).with_current_span(false).with_span_list(true).map_event_format(late::Late).boxed()
     } else {
-        layer.with_ansi(colours).boxed()
+        layer.with_ansi(colours).map_event_format(late::Late).boxed()
     };
     tracing_subscriber::registry().with(filter).with(layer)
 }

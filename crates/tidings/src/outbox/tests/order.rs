@@ -10,7 +10,7 @@ async fn a_committed_event_arrives_as_it_was_published_and_its_row_goes() {
         let (broker, mut received) = broker().await;
         let running = bench.relay(&broker);
         let trace = TraceContext::start().with_state("v=1");
-        crate::trace::scope(trace.clone(), bench.publish(&[Noted { key: Some("k"), number: 7 }])).await;
+        crate::trace::scope(crate::trace::Work::Call(trace.clone()), bench.publish(&[Noted { key: Some("k"), number: 7 }])).await;
         let message = received.take(1).await.remove(0);
         assert_eq!((number(&message), message.source().as_str(), message.topic().as_str()), (7, "/users", "noted"));
         assert_eq!(message.key().unwrap().as_str(), "k");

@@ -5,6 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::{self, Poll, Waker},
+    time::Duration,
 };
 
 use tokio::{
@@ -117,13 +118,15 @@ pub(super) struct Ended {
     pub(super) how: How,
     /// To be used again.
     pub(super) slot: Option<Slot>,
+    /// How long the first poll took, where that was in the task.
+    pub(super) first_poll: Option<Duration>,
 }
 
 impl Task {
     /// Begins it; what is answered aborts it.
     pub(super) fn spawn(self, work: Work, span: Span) -> AbortHandle {
         let Self { ticket, anew, slot, deadline, events } = self;
-        let mut running = Running { ticket, anew, slot: Some(slot), how: None, events };
+        let mut running = Running { ticket, anew, slot: Some(slot), how: None, first_poll: None, events };
         let attempt = async move {
             let how = timeout_at(deadline, poll_fn(|cx| running.poll(cx))).await.unwrap_or(How::TimedOut);
             if let How::Handled = how {
@@ -141,19 +144,25 @@ struct Running {
     anew: Option<(Arc<dyn Dispatch>, Context)>,
     slot: Option<Slot>,
     how: Option<How>,
+    first_poll: Option<Duration>,
     events: UnboundedSender<Event>,
 }
 
 impl Running {
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<How> {
         let Some(slot) = &mut self.slot else { return Poll::Ready(How::Cut) };
-        let anew = self.anew.take();
-        let polled = catch(|| {
-            if let Some((handler, context)) = anew {
-                handler.dispatch(context, slot);
+        let polled = match self.anew.take() {
+            None => catch(|| slot.poll(cx)),
+            Some((handler, context)) => {
+                let begun = Instant::now();
+                let polled = catch(|| {
+                    handler.dispatch(context, slot);
+                    slot.poll(cx)
+                });
+                self.first_poll = Some(begun.elapsed());
+                polled
             }
-            slot.poll(cx)
-        });
+        };
         match polled {
             Ok(polled) => polled.map(Into::into),
             Err(panicked) => Poll::Ready(panicked),
@@ -175,7 +184,7 @@ impl Drop for Running {
             self.slot = None;
             How::Cut
         });
-        let ended = Ended { ticket: self.ticket, how, slot: self.slot.take() };
+        let ended = Ended { ticket: self.ticket, how, slot: self.slot.take(), first_poll: self.first_poll };
         // Nobody listens any more when the subscription gave this handler up.
         let _ = self.events.send(Event::Ended(ended));
     }

@@ -21,6 +21,7 @@ mod leases;
 mod letter;
 mod plan;
 mod policy;
+mod polls;
 mod settling;
 mod subscriber;
 mod tries;

@@ -17,6 +17,7 @@ use super::{
     letter::{self, Reason},
     plan::Plan,
     policy::{self, Dice, Suspicion},
+    polls::Polls,
     settling::Outcomes,
     tries::Tries,
     turns::Phase,
@@ -28,8 +29,6 @@ use crate::{
     trace,
 };
 
-/// A first poll that takes longer is of a handler that computes: from then on its attempts begin as tasks.
-const LONG_POLL: Duration = Duration::from_millis(1);
 /// How long attempts are polled in place before others of the process get a turn.
 const TURN: Duration = Duration::from_millis(1);
 
@@ -60,8 +59,7 @@ pub(super) struct Work {
     /// The box that attempts are polled in, and others that were in use by tasks.
     slot: Slot,
     slots: Vec<Slot>,
-    /// Whether attempts begin as tasks.
-    spawns: bool,
+    polls: Polls,
     /// Outcomes of this turn.
     outcomes: Outcomes,
     handled: u64,
@@ -81,7 +79,7 @@ impl Work {
             cells: Cells::new(Arc::new(place), plan.bounds.in_flight),
             slot: empty_slot(),
             slots: Vec::new(),
-            spawns: false,
+            polls: Polls::default(),
             outcomes: Vec::new(),
             handled: 0,
             plan,
@@ -176,7 +174,7 @@ impl Work {
         }
         let number = item.failures.saturating_add(1);
         let span = attempt::span(&item.delivered, number);
-        if self.spawns {
+        if self.polls.are_long() {
             let context = Context::new(Arc::clone(&item.delivered), number);
             self.go_on(ticket, Some(context), span);
             return now;
@@ -184,14 +182,7 @@ impl Work {
         let how = attempt::poll_in_place(&*self.plan.handler, &item.delivered, number, &mut self.slot, &span);
         let end = Instant::now();
         let took = end.saturating_duration_since(now);
-        if took > LONG_POLL {
-            tracing::debug!(
-                handler = self.plan.handler_name,
-                ?took,
-                "the handler computes: its attempts begin as tasks from now on"
-            );
-            self.spawns = true;
-        }
+        self.polls.took(took);
         match how {
             None => self.go_on(ticket, None, span),
             Some(how) => self.ended(ticket, how, took),
@@ -216,7 +207,10 @@ impl Work {
 
     /// An attempt that had become a task ended.
     pub(super) fn task_ended(&mut self, ended: Ended, now: Instant) {
-        let Ended { ticket, how, slot } = ended;
+        let Ended { ticket, how, slot, first_poll } = ended;
+        if let Some(took) = first_poll {
+            self.polls.took(took);
+        }
         self.slots.extend(slot);
         if let Some(item) = self.hand.get(ticket) {
             let took = now.saturating_duration_since(item.started);

@@ -11,6 +11,8 @@ macro_rules! handler {
 }
 
 mod drain;
+#[cfg(feature = "sqlite")]
+mod durable;
 mod failures;
 mod order;
 mod outcomes;

@@ -20,7 +20,12 @@ async fn main() -> tidings::Result<()> {
 #[expect(clippy::print_stdout, reason = "said to a person, once; the log is for everybody else")]
 fn say_what_to_try(settings: &Settings) -> Result<(), SettingsError> {
     let address: Address = settings.get("address")?;
-    let elsewhere = if settings.is_given("address") { format!(" --address {address}") } else { String::new() };
+    let elsewhere = match address.to_string() {
+        _ if !settings.is_given("address") => String::new(),
+        // The system chooses the port when it is listened on: after these words.
+        any if any.ends_with(":0") => format!(" --address {}PORT   (PORT is in the line `ready`)", any.trim_end_matches('0')),
+        address => format!(" --address {address}"),
+    };
     println!(
         "Tidings: the user-service and the email-service in one process; their data is in {}.\n\
          Try it from another terminal; the mail's path appears below:\n\n  \

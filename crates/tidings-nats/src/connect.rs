@@ -59,6 +59,7 @@ pub(crate) struct Connection {
 
 /// What the client tells of itself.
 struct Events {
+    label: String,
     /// When the connection last broke; every change wakes who waits for news.
     broke: watch::Sender<Option<Instant>>,
     closed: AtomicBool,
@@ -74,8 +75,12 @@ impl Connection {
         client: &Client,
         buffer: usize,
     ) -> Result<Arc<Self>, BrokerError> {
-        let events =
-            Arc::new(Events { broke: watch::Sender::new(None), closed: AtomicBool::new(false), dropped: AtomicU64::new(0) });
+        let events = Arc::new(Events {
+            label: connect.label.clone(),
+            broke: watch::Sender::new(None),
+            closed: AtomicBool::new(false),
+            dropped: AtomicU64::new(0),
+        });
         let options = options(&connect, client, &events, buffer).await?;
         let Connect { servers, label, .. } = connect;
         let opened = options.connect(servers).await.map_err(|error| failure::of_connect(&label, error))?;
@@ -226,14 +231,20 @@ impl News {
 impl Events {
     fn take(&self, event: &Event) {
         match event {
-            Event::Connected => self.broke.send_modify(|_| ()),
+            Event::Connected => {
+                if self.broke.borrow().is_some() {
+                    tracing::info!(servers = self.label, "connected again");
+                }
+                self.broke.send_modify(|_| ());
+            }
             Event::Disconnected => {
+                tracing::warn!(servers = self.label, "the connection is lost, and being made again");
                 self.broke.send_replace(Some(Instant::now()));
             }
             Event::SlowConsumer(_) => {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
             }
-            Event::ServerError(error) => tracing::warn!(%error, "the NATS server complains"),
+            Event::ServerError(error) => tracing::warn!(servers = self.label, %error, "the server complains"),
             _ => {}
         }
     }

@@ -16,5 +16,8 @@ pub fn encode_value(value: &str) -> Cow<'_, str> {
 /// A value as it was before; what is not an escape stays as it is, what is not UTF-8 becomes U+FFFD.
 #[must_use]
 pub fn decode_value(value: &str) -> Cow<'_, str> {
+    if memchr::memchr(b'%', value.as_bytes()).is_none() {
+        return Cow::Borrowed(value);
+    }
     percent_decode_str(value).decode_utf8_lossy()
 }

@@ -8,6 +8,7 @@ use std::{
 
 use async_nats::Subject;
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use tidings_core::{Outcome, Receipt};
 use tokio::time::Instant;
 
@@ -37,7 +38,7 @@ pub(super) struct Held(Mutex<State>);
 #[derive(Default)]
 struct State {
     /// By their number in the stream.
-    entries: HashMap<u64, Entry>,
+    entries: HashMap<u64, Entry, RandomState>,
     /// Attempts that failed here, by number in the stream: the server cannot carry them.
     attempts: BTreeMap<u64, u32>,
     settled: u64,
@@ -56,8 +57,8 @@ impl Place {
     /// `$JS.ACK.<stream>.<consumer>.<deliveries>.<in the stream>.<in the consumer>.<time>.<pending>`, with the domain and
     /// the account before the stream in newer servers.
     pub(super) fn of(reply: &str) -> Option<Self> {
-        let words = reply.split('.').count();
-        let mut numbers = reply.strip_prefix("$JS.ACK.")?.split('.').skip(if words >= 11 { 4 } else { 2 });
+        let dots = reply.bytes().filter(|&byte| byte == b'.').count();
+        let mut numbers = reply.strip_prefix("$JS.ACK.")?.split('.').skip(if dots >= 10 { 4 } else { 2 });
         let mut next = || numbers.next()?.parse::<u64>().ok();
         let (deliveries, stream, consumer) = (next()?, next()?, next()?);
         Some(Self { deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX), stream, consumer })

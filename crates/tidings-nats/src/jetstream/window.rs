@@ -11,6 +11,7 @@ use std::{
 };
 
 use async_nats::{Message, StatusCode, Subject};
+use foldhash::fast::RandomState;
 use serde::Deserialize;
 use tidings_core::PublishError;
 use tokio::sync::{Notify, Semaphore};
@@ -20,7 +21,7 @@ use super::api::{Said, code};
 pub(super) struct Window {
     room: Semaphore,
     /// Whose the number is.
-    waiting: Mutex<HashMap<u64, Arc<Flight>>>,
+    waiting: Mutex<HashMap<u64, Arc<Flight>, RandomState>>,
     next: AtomicU64,
     inbox: String,
     duplicates: AtomicU64,

@@ -26,14 +26,13 @@ pub(crate) async fn all(comparisons: Vec<Comparison>, rounds: usize, seconds: u6
 
 async fn one(comparison: Comparison, rounds: usize, seconds: u64) -> Result<Outcome> {
     let mut figures = vec![Vec::new(); comparison.variants.len()];
-    let Some(ground) = Ground::prepare(comparison.ground, seconds).await? else {
-        return Ok(Outcome { comparison, figures, skipped: Some("its server is not installed".to_owned()) });
-    };
+    let absent = |comparison, figures| Outcome { comparison, figures, skipped: Some("its server is not installed".to_owned()) };
+    let Some(mut ground) = Ground::prepare(comparison.ground, seconds).await? else { return Ok(absent(comparison, figures)) };
     for round in 0..rounds {
         for step in 0..comparison.variants.len() {
             // Whoever runs first in a round runs last in another.
             let at = (step + round) % comparison.variants.len();
-            let place = ground.place().await?;
+            let Some(place) = ground.place().await? else { return Ok(absent(comparison, figures)) };
             let figure = run(&comparison, at, &place, seconds)?;
             println!("  round {} {:<24} {figure:>12.1} {}", round + 1, comparison.variants[at].name, comparison.unit);
             figures[at].push(figure);

@@ -4,6 +4,7 @@ mod consume;
 mod core;
 mod get;
 mod jetstream;
+mod latency;
 mod memory;
 mod outbox;
 mod relay;
@@ -67,12 +68,15 @@ pub(crate) enum Wire {
 pub(crate) enum Ground {
     Nothing,
     Nats(Nats),
+    /// A new server for each variant: their streams of dead letters would overlap.
+    JetStream(Option<Nats>),
     /// The server lives as long as this does.
     Stream {
         _nats: Nats,
         place: String,
     },
-    Postgres(Box<Postgres>, Option<Nats>),
+    Postgres(Box<Postgres>),
+    PostgresAndJetStream(Box<Postgres>, Option<Nats>),
 }
 
 impl Ground {
@@ -84,34 +88,37 @@ impl Ground {
                 Some(nats) => Self::Nats(nats),
                 None => return Ok(None),
             },
-            On::JetStream => match Nats::with_jetstream().await {
-                Some(nats) => Self::Nats(nats),
-                None => return Ok(None),
-            },
+            On::JetStream => Self::JetStream(None),
             On::FullStream(wire) => {
                 let Some(nats) = Nats::with_jetstream().await else { return Ok(None) };
                 let place = consume::fill(&nats.url(), wire, seconds).await?;
                 Self::Stream { _nats: nats, place }
             }
             On::Postgres => match Postgres::start().await {
-                Some(postgres) => Self::Postgres(durable(postgres).await, None),
+                Some(postgres) => Self::Postgres(durable(postgres).await),
                 None => return Ok(None),
             },
-            On::PostgresAndJetStream => match (Postgres::start().await, Nats::with_jetstream().await) {
-                (Some(postgres), Some(nats)) => Self::Postgres(durable(postgres).await, Some(nats)),
-                _ => return Ok(None),
+            On::PostgresAndJetStream => match Postgres::start().await {
+                Some(postgres) => Self::PostgresAndJetStream(durable(postgres).await, None),
+                None => return Ok(None),
             },
         }))
     }
 
-    /// Where one variant of one round works.
-    pub(crate) async fn place(&self) -> Result<String> {
+    /// Where one variant of one round works; `None` when its server is not installed.
+    pub(crate) async fn place(&mut self) -> Result<Option<String>> {
+        if let Self::JetStream(nats) | Self::PostgresAndJetStream(_, nats) = self {
+            *nats = None;
+            *nats = Nats::with_jetstream().await;
+        }
         Ok(match self {
-            Self::Nothing => String::new(),
-            Self::Nats(nats) => nats.url(),
-            Self::Stream { place, .. } => place.clone(),
-            Self::Postgres(postgres, None) => postgres.database().await,
-            Self::Postgres(postgres, Some(nats)) => format!("{} {}", postgres.database().await, nats.url()),
+            Self::Nothing => Some(String::new()),
+            Self::Nats(nats) => Some(nats.url()),
+            Self::JetStream(nats) => nats.as_ref().map(Nats::url),
+            Self::Stream { place, .. } => Some(place.clone()),
+            Self::Postgres(postgres) => Some(postgres.database().await),
+            Self::PostgresAndJetStream(_, None) => None,
+            Self::PostgresAndJetStream(postgres, Some(nats)) => Some(format!("{} {}", postgres.database().await, nats.url())),
         })
     }
 }
@@ -129,7 +136,8 @@ async fn durable(mut postgres: Postgres) -> Box<Postgres> {
 
 /// All comparisons, in the order of the page.
 pub(crate) fn all() -> Vec<Comparison> {
-    let jobs = [memory::all(), core::all(), jetstream::all(), consume::all(), outbox::all(), relay::all(), get::all()];
+    let jobs =
+        [memory::all(), core::all(), jetstream::all(), consume::all(), outbox::all(), relay::all(), latency::all(), get::all()];
     jobs.into_iter().flatten().collect()
 }
 

@@ -9,11 +9,13 @@ pub(super) async fn publish(connection: &Connection, wire: Wire, batch: &[Messag
     if let Err(error) = connection.ready() {
         return Err(outgoing::refuse_all(batch, &error));
     }
+    // Once a batch: it lies behind a lock.
+    let max_payload = connection.client.max_payload();
     let mut failed = Vec::new();
     let mut sent = 0;
     let sending = async {
         for (place, message) in batch.iter().enumerate() {
-            match outgoing::of(message, wire, None, connection.client.max_payload()) {
+            match outgoing::of(message, wire, None, max_payload) {
                 Ok(message) => send(connection, message).await.unwrap_or_else(|error| failed.push((place, error))),
                 Err(error) => failed.push((place, error)),
             }

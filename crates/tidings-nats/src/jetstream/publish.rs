@@ -143,11 +143,13 @@ impl Publisher {
         failed: &mut Vec<(usize, PublishError)>,
     ) -> Vec<usize> {
         let flight = self.window.begin(batch.len());
+        // Once a batch: it lies behind a lock.
+        let max_payload = self.connection.client.max_payload();
         let mut current = None;
         let sending = async {
             for place in places.by_ref() {
                 current = Some(place);
-                match self.prepare(&batch[place]) {
+                match self.prepare(&batch[place], max_payload) {
                     Ok(message) => within(self.timeout, self.send_one(&flight, place, message)).await?,
                     Err(error) => failed.push((place, error)),
                 }
@@ -174,8 +176,8 @@ impl Publisher {
         homeless
     }
 
-    fn prepare(&self, message: &Message) -> Result<OutboundMessage, PublishError> {
-        outgoing::of(message, self.wire, Some(&message.dedup_id()), self.connection.client.max_payload())
+    fn prepare(&self, message: &Message, max_payload: usize) -> Result<OutboundMessage, PublishError> {
+        outgoing::of(message, self.wire, Some(&message.dedup_id()), max_payload)
     }
 
     /// Fails only when the client has ended: then no acknowledgement comes, either.

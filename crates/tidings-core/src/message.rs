@@ -1,6 +1,10 @@
 //! An event on the wire: CloudEvents attributes, headers, body.
 
-use std::time::SystemTime;
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -9,11 +13,15 @@ use crate::{Headers, Key, MessageId, Source, Text, Topic, TraceContext};
 
 /// An event on the wire, with the attributes of CloudEvents 1.0.
 ///
-/// A clone copies no body. What identifies a message is its source and id together.
+/// A clone shares all of it: a message is handed on many times on its way, and never changed. What identifies a message is its
+/// source and id together.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Message {
+pub struct Message(Arc<Parts>);
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Parts {
     pub(crate) topic: Topic,
-    pub(crate) id: MessageId,
+    pub(crate) id: LateId,
     pub(crate) source: Source,
     pub(crate) event_type: Option<Text>,
     pub(crate) time: Option<SystemTime>,
@@ -25,12 +33,18 @@ pub struct Message {
     pub(crate) body: Bytes,
 }
 
+impl From<Parts> for Message {
+    fn from(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
 impl Message {
-    /// Begins a message; what is not set is absent, but for the id (a new UUIDv7).
+    /// Begins a message; what is not set is absent, but for the id (a new UUIDv7, made when it is first asked for).
     pub fn builder(topic: Topic, source: Source, body: Bytes) -> MessageBuilder {
-        MessageBuilder(Self {
+        MessageBuilder(Parts {
             topic,
-            id: MessageId::generate(),
+            id: LateId::default(),
             source,
             event_type: None,
             time: None,
@@ -45,67 +59,67 @@ impl Message {
 
     /// Begins a message that is this one but for what is set.
     pub fn into_builder(self) -> MessageBuilder {
-        MessageBuilder(self)
+        MessageBuilder(Arc::unwrap_or_clone(self.0))
     }
 
     /// Where it is published.
     #[must_use]
     pub fn topic(&self) -> &Topic {
-        &self.topic
+        &self.0.topic
     }
 
     /// Its id, unlike that of every other of its source.
     #[must_use]
     pub fn id(&self) -> &MessageId {
-        &self.id
+        self.0.id.get()
     }
 
     /// Who says it.
     #[must_use]
     pub fn source(&self) -> &Source {
-        &self.source
+        &self.0.source
     }
 
     /// What kind of event it is: the topic, unless the event says otherwise.
     #[must_use]
     pub fn event_type(&self) -> &Text {
-        self.event_type.as_ref().unwrap_or(self.topic.text())
+        self.0.event_type.as_ref().unwrap_or(self.0.topic.text())
     }
 
     /// When it happened; absent on a message that came without the attribute.
     #[must_use]
     pub fn time(&self) -> Option<SystemTime> {
-        self.time
+        self.0.time
     }
 
     /// What the body is, a media type.
     #[must_use]
     pub fn content_type(&self) -> Option<&Text> {
-        self.content_type.as_ref()
+        self.0.content_type.as_ref()
     }
 
     /// The ordering key.
     #[must_use]
     pub fn key(&self) -> Option<&Key> {
-        self.key.as_ref()
+        self.0.key.as_ref()
     }
 
     /// The trace it belongs to.
     #[must_use]
     pub fn trace(&self) -> Option<&TraceContext> {
-        self.trace.as_ref()
+        self.0.trace.as_ref()
     }
 
     /// Headers besides the attributes.
     #[must_use]
     pub fn headers(&self) -> &Headers {
-        &self.headers
+        &self.0.headers
     }
 
     /// The body; a clone of it shares the bytes.
     #[must_use]
     pub fn body(&self) -> &Bytes {
-        &self.body
+        &self.0.body
     }
 
     /// What an engine compares to recognise a second publish: `<source> <id>`, each percent-encoded, unless another was set.
@@ -113,13 +127,13 @@ impl Message {
     /// Never the bare id: an engine may compare across topics, and an event and its dead letter share the id.
     #[must_use]
     pub fn dedup_id(&self) -> Text {
-        self.dedup.clone().unwrap_or_else(|| self.id.with_str(|id| dedup_of(&[&self.source.as_str(), &id]).into()))
+        self.0.dedup.clone().unwrap_or_else(|| self.id().with_str(|id| dedup_of(&[&self.0.source.as_str(), &id]).into()))
     }
 
     /// What was set to be compared instead of source and id; [`Message::dedup_id`] answers whichever counts.
     #[must_use]
     pub fn own_dedup_id(&self) -> Option<&Text> {
-        self.dedup.as_ref()
+        self.0.dedup.as_ref()
     }
 
     /// The bytes it takes on a wire, about: body, headers and attributes.
@@ -127,11 +141,11 @@ impl Message {
     pub fn size(&self) -> usize {
         const ATTRIBUTE_NAMES_AND_TIME: usize = 256;
         ATTRIBUTE_NAMES_AND_TIME
-            + self.body.len()
-            + self.headers.size()
-            + self.topic.as_str().len()
-            + self.source.as_str().len()
-            + self.key.as_ref().map_or(0, |key| key.as_str().len())
+            + self.0.body.len()
+            + self.0.headers.size()
+            + self.0.topic.as_str().len()
+            + self.0.source.as_str().len()
+            + self.0.key.as_ref().map_or(0, |key| key.as_str().len())
     }
 }
 
@@ -149,10 +163,44 @@ pub fn dedup_of(parts: &[&dyn AsRef<str>]) -> String {
     id
 }
 
+/// An id that is made when somebody asks for it: on some wires nobody does, and it is a good part of what a message costs.
+#[derive(Default)]
+pub(crate) struct LateId(OnceLock<MessageId>);
+
+impl LateId {
+    fn get(&self) -> &MessageId {
+        self.0.get_or_init(MessageId::generate)
+    }
+}
+
+impl From<MessageId> for LateId {
+    fn from(id: MessageId) -> Self {
+        Self(id.into())
+    }
+}
+
+impl Clone for LateId {
+    fn clone(&self) -> Self {
+        self.get().clone().into()
+    }
+}
+
+impl PartialEq for LateId {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl fmt::Debug for LateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
 /// A [`Message`] in the making.
 #[derive(Debug, Clone)]
 #[must_use]
-pub struct MessageBuilder(Message);
+pub struct MessageBuilder(Parts);
 
 impl MessageBuilder {
     /// Another topic.
@@ -163,7 +211,7 @@ impl MessageBuilder {
 
     /// The id that somebody else gave.
     pub fn id(mut self, id: MessageId) -> Self {
-        self.0.id = id;
+        self.0.id = id.into();
         self
     }
 
@@ -219,7 +267,7 @@ impl MessageBuilder {
     /// The message.
     #[must_use]
     pub fn build(self) -> Message {
-        self.0
+        self.0.into()
     }
 }
 
@@ -248,6 +296,15 @@ mod tests {
         assert_eq!(of("/users", "1"), "/users 1");
         assert_ne!(of("a b", "c"), of("a", "b c"));
         assert_ne!(of("a%20b", "c"), of("a b", "c"));
+    }
+
+    #[test]
+    fn an_id_that_nobody_gave_is_the_same_in_every_copy() {
+        let (message, other) = (message().build(), message().build());
+        let copy = message.clone();
+        assert_eq!(copy.id(), message.id());
+        assert_eq!(copy, message);
+        assert_ne!(message, other);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use uuid::Uuid;
+use uuid::{NoContext, Timestamp, Uuid};
 
 use super::{InvalidName, text_name};
 use crate::Text;
@@ -66,10 +66,11 @@ enum Repr {
 }
 
 impl MessageId {
-    /// A new id, unlike every other, rising with time (UUIDv7).
+    /// A new id, unlike every other, rising from one millisecond to the next (UUIDv7).
     #[must_use]
     pub fn generate() -> Self {
-        Self(Repr::Uuid(Uuid::now_v7()))
+        // Without the counter that `Uuid::now_v7` shares between all threads: it is half of what an id costs.
+        Self(Repr::Uuid(Uuid::new_v7(Timestamp::now(NoContext))))
     }
 
     /// An id that somebody gave.

@@ -5,7 +5,10 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::{STRUCTURED, parse_time, structured};
-use crate::{Headers, Key, Message, MessageId, Source, Text, Topic, TraceContext};
+use crate::{
+    Headers, Key, Message, MessageId, Source, Text, Topic, TraceContext,
+    message::{LateId, Parts},
+};
 
 const JSON: &str = "application/json";
 
@@ -14,7 +17,8 @@ const JSON: &str = "application/json";
 pub struct Origin<F> {
     /// The source that it gets: the engine's place, such as `/jetstream/TIDINGS`.
     pub source: Source,
-    /// Makes the id that it gets, from its place in the engine, so that a redelivery is recognised.
+    /// Makes the id that it gets, from its place in the engine, so that a redelivery is recognised; `None` where it has no
+    /// such place, for any new one.
     pub id: F,
 }
 
@@ -90,7 +94,7 @@ impl Incoming {
     }
 
     /// The message. What it does not say of itself comes from `origin`.
-    pub fn finish<F: FnOnce() -> MessageId>(mut self, origin: Origin<F>) -> Message {
+    pub fn finish<F: FnOnce() -> Option<MessageId>>(mut self, origin: Origin<F>) -> Message {
         if self.is_structured()
             && let Some(data) = structured::read(&self.body.clone(), &mut self)
         {
@@ -100,10 +104,10 @@ impl Incoming {
             Some(state) => trace.with_state(state),
             None => trace,
         });
-        Message {
+        Parts {
             // An id alone says nothing: it is unlike the others of its source only.
             source: self.source.unwrap_or(origin.source),
-            id: self.id.unwrap_or_else(origin.id),
+            id: self.id.or_else(origin.id).map_or_else(LateId::default, LateId::from),
             topic: self.topic,
             event_type: self.event_type,
             time: self.time,
@@ -114,6 +118,7 @@ impl Incoming {
             headers: self.headers,
             body: self.body,
         }
+        .into()
     }
 
     fn is_structured(&self) -> bool {

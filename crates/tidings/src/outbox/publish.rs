@@ -68,43 +68,80 @@ mod postgres {
     /// The first half of the advisory locks on keys; the second is the key's hash.
     const LOCK_CLASS: i32 = 0x7469_6401;
 
+    /// In a statement that locks, the lock stands in FROM: that is computed before the columns, so whoever writes a key second has
+    /// the higher number.
     macro_rules! insert {
-        ($from:literal) => {
+        ($($part:literal),+) => {
             concat!(
-                "INSERT INTO tidings_outbox (service, source, id, type, topic, key, headers, content_type, body, created_at)
-                SELECT $1, source, id, type, topic, key, headers::jsonb, content_type, body, created_at
-                FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bytea[], $10::bigint[])
-                    AS message (source, id, type, topic, key, headers, content_type, body, created_at)",
-                $from
+                "INSERT INTO tidings_outbox (service, source, id, type, topic, key, headers, content_type, body, created_at) ",
+                $($part),+
             )
         };
     }
+    /// What a row by itself is: planned once, where the arrays of [`MANY`] are planned anew each time, for their length.
+    const ONE: &str = insert!("VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9, $10)");
+    const ONE_LOCKED: &str = insert!(
+        "SELECT $1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9::bytea, $10::bigint FROM pg_advisory_xact_lock($11, hashtext($6))"
+    );
 
-    /// The lock is taken before the row's number, since what stands in FROM is computed before the columns: whoever writes a key
-    /// second has the higher number.
-    const LOCKED: &str = insert!(", LATERAL pg_advisory_xact_lock($11, hashtext(message.key))");
-    const PLAIN: &str = insert!("");
+    macro_rules! many {
+        ($($lock:literal)?) => {
+            insert!(
+                "SELECT $1, source, id, type, topic, key, headers::jsonb, content_type, body, created_at
+                FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bytea[], $10::bigint[])
+                    AS message (source, id, type, topic, key, headers, content_type, body, created_at)"
+                $(, $lock)?
+            )
+        };
+    }
+    const MANY: &str = many!();
+    const MANY_LOCKED: &str = many!(", LATERAL pg_advisory_xact_lock($11, hashtext(message.key))");
 
     pub(super) async fn insert(into: &Insert, connection: &mut sqlx::PgConnection, messages: &[Message]) -> sqlx::Result<()> {
-        let columns: Vec<_> = messages.iter().map(Columns::of).collect();
-        let text = |of: fn(&Message) -> &str| messages.iter().map(of).collect::<Vec<_>>();
         let locked = into.locks == KeyLocks::Take && messages.iter().any(|message| message.key().is_some());
-        let query = sqlx::query(if locked { LOCKED } else { PLAIN })
-            .bind(&into.service)
-            .bind(text(|message| message.source().as_str()))
-            .bind(messages.iter().map(|message| message.id().to_string()).collect::<Vec<_>>())
-            .bind(text(|message| message.event_type()))
-            .bind(text(|message| message.topic().as_str()))
-            .bind(messages.iter().map(|message| message.key().map(|key| key.as_str())).collect::<Vec<_>>())
-            .bind(columns.iter().map(|columns| columns.headers.as_str()).collect::<Vec<_>>())
-            .bind(text(|message| message.content_type().map_or("", |said| said.as_str())))
-            .bind(messages.iter().map(|message| &message.body()[..]).collect::<Vec<_>>())
-            .bind(columns.iter().map(|columns| columns.created_at).collect::<Vec<_>>());
+        let query = match messages {
+            [message] => one(into, message, locked),
+            _ => many(into, messages, locked),
+        };
         let query = if locked { query.bind(LOCK_CLASS) } else { query };
         query.execute(&mut *connection).await?;
         if into.notify {
             sqlx::query("SELECT pg_notify($1, $2)").bind(super::super::CHANNEL).bind(&into.service).execute(connection).await?;
         }
         Ok(())
+    }
+
+    type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+    fn one<'q>(into: &'q Insert, message: &'q Message, locked: bool) -> Query<'q> {
+        let columns = Columns::of(message);
+        sqlx::query(if locked { ONE_LOCKED } else { ONE })
+            .bind(&into.service)
+            .bind(message.source().as_str())
+            .bind(message.id().to_string())
+            .bind(message.event_type().as_str())
+            .bind(message.topic().as_str())
+            .bind(message.key().map(|key| key.as_str()))
+            .bind(columns.headers)
+            .bind(message.content_type().map_or("", |said| said.as_str()))
+            .bind(&message.body()[..])
+            .bind(columns.created_at)
+    }
+
+    fn many<'q>(into: &'q Insert, messages: &'q [Message], locked: bool) -> Query<'q> {
+        let text = |of: fn(&Message) -> &str| messages.iter().map(of).collect::<Vec<_>>();
+        let (headers, created_at): (Vec<_>, Vec<_>) =
+            messages.iter().map(Columns::of).map(|columns| (columns.headers, columns.created_at)).unzip();
+        sqlx::query(if locked { MANY_LOCKED } else { MANY })
+            .bind(&into.service)
+            .bind(text(|message| message.source().as_str()))
+            .bind(messages.iter().map(|message| message.id().to_string()).collect::<Vec<_>>())
+            .bind(text(|message| message.event_type()))
+            .bind(text(|message| message.topic().as_str()))
+            .bind(messages.iter().map(|message| message.key().map(|key| key.as_str())).collect::<Vec<_>>())
+            .bind(headers)
+            .bind(text(|message| message.content_type().map_or("", |said| said.as_str())))
+            .bind(messages.iter().map(|message| &message.body()[..]).collect::<Vec<_>>())
+            .bind(created_at)
     }
 }

@@ -19,7 +19,6 @@ use super::rig::Seen;
 
 /// What it was asked, in order.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "few are made")]
 pub(super) enum Asked {
     Settle(u64, Outcome),
     Publish(Message),

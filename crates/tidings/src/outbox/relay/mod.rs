@@ -3,6 +3,7 @@
 //! Nothing is remembered but what is in flight. A sequence number is given before the commit, so "the last one seen" would pass
 //! over the rows of transactions that commit late: the relay takes what is there instead, and deletes what the broker has.
 
+mod cursor;
 mod lock;
 mod notify;
 mod pace;
@@ -25,13 +26,14 @@ use crate::{
     outbox::{Outbox, Wake},
     readiness::{Part, State},
 };
+use cursor::Cursor;
 use lock::{Held, Lock};
 use notify::Notified;
 pub(crate) use pace::Hot;
 use pace::Pace;
 use plan::Plan;
 use send::{Sender, Sent};
-use store::{MOST_ROWS, Store};
+use store::{Found, MOST_ROWS, Store};
 
 /// Why a relay cannot go on; everything else it waits for.
 #[derive(Debug, thiserror::Error)]
@@ -149,6 +151,7 @@ struct Active<'a> {
     relay: &'a Relay,
     lock: Lock,
     plan: Plan,
+    cursor: Cursor,
     pace: Pace,
     sending: JoinSet<Sent>,
     link: Option<Link>,
@@ -157,6 +160,7 @@ struct Active<'a> {
     resume: Instant,
     broker_was_up: bool,
     next_look: Instant,
+    next_count: Instant,
 }
 
 impl<'a> Active<'a> {
@@ -166,6 +170,7 @@ impl<'a> Active<'a> {
             relay,
             lock,
             plan: Plan::default(),
+            cursor: Cursor::new(),
             pace: Pace::new(),
             sending: JoinSet::new(),
             link: None,
@@ -173,6 +178,7 @@ impl<'a> Active<'a> {
             resume: now,
             broker_was_up: true,
             next_look: now,
+            next_count: now,
         }
     }
 
@@ -195,7 +201,7 @@ impl<'a> Active<'a> {
                 Some(sent) = self.sending.join_next() => self.sent(sent),
                 () = relay.hot.marked() => self.hurry(),
                 () = notified.next() => self.hurry(),
-                () = sleep_until(self.next_look), if !paused && self.plan.room() > 0 => self.look().await,
+                () = sleep_until(self.next_look), if !paused && self.plan.room() >= MOST_ROWS => self.look().await,
                 _ = health.tick(), if paused => self.look_at_broker(),
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
@@ -221,18 +227,19 @@ impl<'a> Active<'a> {
     }
 
     async fn look(&mut self) {
-        let looked = self.relay.sender.store.look(&self.plan).await;
-        match looked {
-            Ok((rows, unreadable)) => {
-                match i64::try_from(rows.len() + unreadable.len()) {
-                    Ok(0) => self.pace.found_none(),
-                    Ok(found) if found < MOST_ROWS => self.pace.found_all(),
-                    _ => self.pace.found_more(),
+        let span = self.cursor.next(&self.plan, Instant::now());
+        match self.relay.sender.store.look(&span, self.plan.room()).await {
+            Ok(found) => {
+                match found.more_after {
+                    Some(last) => self.cursor.reached(last),
+                    None => self.cursor.restart(),
                 }
-                rows.into_iter().for_each(|row| self.plan.take(row));
-                if let Err(error) = self.relay.sender.store.settle(&[], &unreadable).await {
-                    tracing::warn!("rows of the outbox that are no messages could not be put aside: {error}");
+                match found.more_after {
+                    Some(_) => self.pace.found_more(),
+                    None if found.is_empty() && span.is_from_first() => self.pace.found_none(),
+                    None => self.pace.found_all(),
                 }
+                self.take(found).await;
             }
             Err(error) => {
                 tracing::warn!("the outbox cannot be read: {error}");
@@ -240,6 +247,13 @@ impl<'a> Active<'a> {
             }
         }
         self.next_look = Instant::now() + self.pace.wait();
+    }
+
+    async fn take(&mut self, found: Found) {
+        found.rows.into_iter().for_each(|row| self.plan.take(row));
+        if let Err(error) = self.relay.sender.store.settle(&[], &found.unreadable).await {
+            tracing::warn!("rows of the outbox that are no messages could not be put aside: {error}");
+        }
     }
 
     /// Starts batches with what may go now. Nothing goes while the broker's client is not connected: what waits in the client
@@ -276,10 +290,14 @@ impl<'a> Active<'a> {
             // A panic in a broker's client: which rows it had is known to nobody, so all are read again.
             self.sending = JoinSet::new();
             self.plan = Plan::default();
+            self.cursor.restart();
             return self.trouble("a publish ended in a panic");
         };
         sent.gone.iter().for_each(|row| self.plan.gone(row));
-        sent.again.iter().for_each(|row| self.plan.again(row));
+        if !sent.again.is_empty() {
+            sent.again.iter().for_each(|row| self.plan.again(row));
+            self.cursor.restart();
+        }
         self.link = sent.link;
         match sent.trouble {
             Some(trouble) => self.trouble(&trouble),
@@ -316,6 +334,15 @@ impl<'a> Active<'a> {
         if let Held::Unknown(why) = self.lock.look(&self.relay.sender.store.service).await? {
             return Ok(Some(why));
         }
+        if Instant::now() >= self.next_count {
+            self.count().await;
+        }
+        Ok(None)
+    }
+
+    /// Counts what waits, which takes as long as there is much of it: not more than a twentieth of the time goes into it.
+    async fn count(&mut self) {
+        let begun = Instant::now();
         if let Ok(backlog) = self.relay.sender.store.backlog().await {
             let metrics = &self.relay.sender.metrics;
             metrics.pending.set(backlog.pending);
@@ -324,7 +351,7 @@ impl<'a> Active<'a> {
                 self.relay.part.set(State::Up);
             }
         }
-        Ok(None)
+        self.next_count = Instant::now() + begun.elapsed() * 20;
     }
 }
 

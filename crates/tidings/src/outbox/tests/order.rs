@@ -73,6 +73,23 @@ async fn a_hot_key_stops_no_other() {
 }
 
 #[tokio::test]
+async fn a_backlog_of_many_looks_keeps_the_order_of_a_key() {
+    for bench in Bench::all().await {
+        for first in (0..3000).step_by(20) {
+            let key = |number: u32| number.is_multiple_of(2).then_some("hot");
+            let some: Vec<_> = (first..first + 20).map(|number| Noted { key: key(number), number }).collect();
+            bench.publish(&some).await;
+        }
+        let (broker, mut received) = broker().await;
+        let running = bench.relay(&broker);
+        let numbers = received.numbers(3000).await;
+        assert!(numbers.iter().filter(|number| number.is_multiple_of(2)).is_sorted());
+        until("every row is gone", async || bench.count("tidings_outbox").await == 0).await;
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn two_services_in_one_database_move_their_own_rows() {
     for bench in Bench::all().await {
         let (broker, mut received) = broker().await;

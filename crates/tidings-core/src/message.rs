@@ -41,6 +41,7 @@ impl From<Parts> for Message {
 
 impl Message {
     /// Begins a message; what is not set is absent, but for the id (a new UUIDv7, made when it is first asked for).
+    #[inline]
     pub fn builder(topic: Topic, source: Source, body: Bytes) -> MessageBuilder {
         MessageBuilder(Parts {
             topic,
@@ -58,65 +59,76 @@ impl Message {
     }
 
     /// Begins a message that is this one but for what is set.
+    #[inline]
     pub fn into_builder(self) -> MessageBuilder {
         MessageBuilder(Arc::unwrap_or_clone(self.0))
     }
 
     /// Where it is published.
+    #[inline]
     #[must_use]
     pub fn topic(&self) -> &Topic {
         &self.0.topic
     }
 
     /// Its id, unlike that of every other of its source.
+    #[inline]
     #[must_use]
     pub fn id(&self) -> &MessageId {
         self.0.id.get()
     }
 
     /// Who says it.
+    #[inline]
     #[must_use]
     pub fn source(&self) -> &Source {
         &self.0.source
     }
 
     /// What kind of event it is: the topic, unless the event says otherwise.
+    #[inline]
     #[must_use]
     pub fn event_type(&self) -> &Text {
         self.0.event_type.as_ref().unwrap_or(self.0.topic.text())
     }
 
     /// When it happened; absent on a message that came without the attribute.
+    #[inline]
     #[must_use]
     pub fn time(&self) -> Option<SystemTime> {
         self.0.time
     }
 
     /// What the body is, a media type.
+    #[inline]
     #[must_use]
     pub fn content_type(&self) -> Option<&Text> {
         self.0.content_type.as_ref()
     }
 
     /// The ordering key.
+    #[inline]
     #[must_use]
     pub fn key(&self) -> Option<&Key> {
         self.0.key.as_ref()
     }
 
     /// The trace it belongs to.
+    #[inline]
     #[must_use]
     pub fn trace(&self) -> Option<&TraceContext> {
         self.0.trace.as_ref()
     }
 
     /// Headers besides the attributes.
+    #[inline]
     #[must_use]
     pub fn headers(&self) -> &Headers {
         &self.0.headers
     }
 
     /// The body; a clone of it shares the bytes.
+    #[inline]
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.0.body
@@ -131,6 +143,7 @@ impl Message {
     }
 
     /// What was set to be compared instead of source and id; [`Message::dedup_id`] answers whichever counts.
+    #[inline]
     #[must_use]
     pub fn own_dedup_id(&self) -> Option<&Text> {
         self.0.dedup.as_ref()
@@ -168,6 +181,7 @@ pub fn dedup_of(parts: &[&dyn AsRef<str>]) -> String {
 pub(crate) struct LateId(OnceLock<MessageId>);
 
 impl LateId {
+    #[inline]
     fn get(&self) -> &MessageId {
         self.0.get_or_init(MessageId::generate)
     }
@@ -204,18 +218,21 @@ pub struct MessageBuilder(Parts);
 
 impl MessageBuilder {
     /// Another topic.
+    #[inline]
     pub fn topic(mut self, topic: Topic) -> Self {
         self.0.topic = topic;
         self
     }
 
     /// The id that somebody else gave.
+    #[inline]
     pub fn id(mut self, id: MessageId) -> Self {
         self.0.id = id.into();
         self
     }
 
     /// The type of the event, where it is not the topic.
+    #[inline]
     pub fn event_type(mut self, event_type: impl Into<Text>) -> Self {
         let event_type = event_type.into();
         self.0.event_type = (event_type != self.0.topic.as_str()).then_some(event_type);
@@ -223,48 +240,56 @@ impl MessageBuilder {
     }
 
     /// When it happened.
+    #[inline]
     pub fn time(mut self, time: impl Into<Option<SystemTime>>) -> Self {
         self.0.time = time.into();
         self
     }
 
     /// What the body is, a media type.
+    #[inline]
     pub fn content_type(mut self, content_type: impl Into<Text>) -> Self {
         self.0.content_type = Some(content_type.into());
         self
     }
 
     /// The ordering key.
+    #[inline]
     pub fn key(mut self, key: impl Into<Option<Key>>) -> Self {
         self.0.key = key.into();
         self
     }
 
     /// The trace it belongs to.
+    #[inline]
     pub fn trace(mut self, trace: impl Into<Option<TraceContext>>) -> Self {
         self.0.trace = trace.into();
         self
     }
 
     /// What an engine compares instead of source and id (see [`Message::dedup_id`]).
+    #[inline]
     pub fn dedup_id(mut self, dedup: impl Into<Text>) -> Self {
         self.0.dedup = Some(dedup.into());
         self
     }
 
     /// The headers, instead of those that are there.
+    #[inline]
     pub fn headers(mut self, headers: Headers) -> Self {
         self.0.headers = headers;
         self
     }
 
     /// The body, instead of the one that is there.
+    #[inline]
     pub fn body(mut self, body: Bytes) -> Self {
         self.0.body = body;
         self
     }
 
     /// The message.
+    #[inline]
     #[must_use]
     pub fn build(self) -> Message {
         self.0.into()

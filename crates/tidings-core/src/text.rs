@@ -17,12 +17,14 @@ enum Repr {
 
 impl Text {
     /// Text that lives as long as the program.
+    #[inline]
     #[must_use]
     pub const fn from_static(text: &'static str) -> Self {
         Self(Repr::Static(text))
     }
 
     /// The text, where it lives as long as the program.
+    #[inline]
     #[must_use]
     pub fn as_static(&self) -> Option<&'static str> {
         match &self.0 {
@@ -32,6 +34,7 @@ impl Text {
     }
 
     /// The text.
+    #[inline]
     #[must_use]
     pub fn as_str(&self) -> &str {
         match &self.0 {
@@ -49,18 +52,21 @@ impl Default for Text {
 
 impl Deref for Text {
     type Target = str;
+    #[inline]
     fn deref(&self) -> &str {
         self.as_str()
     }
 }
 
 impl AsRef<str> for Text {
+    #[inline]
     fn as_ref(&self) -> &str {
         self
     }
 }
 
 impl Borrow<str> for Text {
+    #[inline]
     fn borrow(&self) -> &str {
         self
     }
@@ -85,6 +91,7 @@ impl From<Arc<str>> for Text {
 }
 
 impl PartialEq for Text {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         self.as_str() == other.as_str()
     }
@@ -93,12 +100,14 @@ impl PartialEq for Text {
 impl Eq for Text {}
 
 impl PartialEq<str> for Text {
+    #[inline]
     fn eq(&self, other: &str) -> bool {
         self.as_str() == other
     }
 }
 
 impl PartialEq<&str> for Text {
+    #[inline]
     fn eq(&self, other: &&str) -> bool {
         self.as_str() == *other
     }

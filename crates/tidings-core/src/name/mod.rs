@@ -46,12 +46,14 @@ macro_rules! text_name {
         impl $name {
             /// The name as text.
             #[must_use]
+            #[inline]
             pub fn as_str(&self) -> &str {
                 &self.0
             }
 
             /// The name as text that is cheap to keep.
             #[must_use]
+            #[inline]
             pub fn text(&self) -> &crate::Text {
                 &self.0
             }

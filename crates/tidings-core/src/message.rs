@@ -34,6 +34,7 @@ pub(crate) struct Parts {
 }
 
 impl From<Parts> for Message {
+    #[inline]
     fn from(parts: Parts) -> Self {
         Self(Arc::new(parts))
     }
@@ -62,6 +63,16 @@ impl Message {
     #[inline]
     pub fn into_builder(self) -> MessageBuilder {
         MessageBuilder(Arc::unwrap_or_clone(self.0))
+    }
+
+    /// What arrives of it where the body alone is sent (`?wire=bare`): a new message from `source`. The framework's own, such as
+    /// dead letters, are sent whole on every wire.
+    #[must_use]
+    pub fn bare(&self, source: &Source) -> Self {
+        if self.topic().is_reserved() {
+            return self.clone();
+        }
+        Self::builder(self.topic().clone(), source.clone(), self.body().clone()).build()
     }
 
     /// Where it is published.

@@ -11,7 +11,7 @@ use crate::Text;
 /// See <https://www.w3.org/TR/trace-context/>.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceContext {
-    trace_id: u128,
+    trace_id: TraceId,
     span_id: u64,
     flags: u8,
     state: Option<Text>,
@@ -30,7 +30,7 @@ impl TraceContext {
     /// A new trace that begins here.
     #[must_use]
     pub fn start() -> Self {
-        Self { trace_id: Uuid::new_v4().as_u128(), span_id: span_id(), flags: Self::SAMPLED, state: None }
+        Self { trace_id: TraceId(Uuid::new_v4().into_bytes()), span_id: span_id(), flags: Self::SAMPLED, state: None }
     }
 
     /// A new span of the same trace.
@@ -57,14 +57,14 @@ impl TraceContext {
     /// The trace's id, which prints as 32 hex digits.
     #[must_use]
     pub fn trace_id(&self) -> TraceId {
-        TraceId(self.trace_id)
+        self.trace_id
     }
 
     /// The `traceparent`, written into a buffer on the stack.
     #[must_use]
     pub fn traceparent(&self) -> Traceparent {
         let mut text = *b"00-................................-................-..";
-        hex(&mut text[3..35], &self.trace_id.to_be_bytes());
+        hex(&mut text[3..35], &self.trace_id.0);
         hex(&mut text[36..52], &self.span_id.to_be_bytes());
         hex(&mut text[53..55], &[self.flags]);
         Traceparent(text)
@@ -104,7 +104,7 @@ impl FromStr for TraceContext {
         if trace_id == 0 || span_id == 0 {
             return Err(InvalidTraceparent);
         }
-        Ok(Self { trace_id, span_id, flags, state: None })
+        Ok(Self { trace_id: TraceId(trace_id.to_be_bytes()), span_id, flags, state: None })
     }
 }
 
@@ -117,11 +117,11 @@ fn digits(text: &str, count: usize) -> Result<u128, InvalidTraceparent> {
 
 /// The id of a trace; prints as 32 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TraceId(u128);
+pub struct TraceId([u8; 16]);
 
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
-use tidings_core::{GroupName, Members, Message, Subscription, TopicPattern};
+use tidings_core::{GroupName, Members, Message, Source, Subscription, TopicPattern};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
@@ -20,6 +20,8 @@ pub(crate) struct Hub {
     state: Mutex<State>,
     /// Rung when somebody who waits to publish may try again.
     pub(crate) room: Notify,
+    /// Where messages are from that arrive as their bodies alone, when they do.
+    pub(crate) bare: Option<Source>,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +63,8 @@ pub(crate) struct Seat {
 
 impl Hub {
     pub(crate) fn new(settings: Settings) -> Self {
-        Self { settings, state: Mutex::default(), room: Notify::new() }
+        let bare = settings.bare.then(|| Source::new("/memory").ok()).flatten();
+        Self { settings, state: Mutex::default(), room: Notify::new(), bare }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {

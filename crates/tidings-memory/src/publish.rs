@@ -23,7 +23,11 @@ impl Hub {
     pub(crate) fn publish(&self, batch: &[Message], progress: &mut Progress) {
         let mut state = self.lock();
         while let Some(message) = batch.get(progress.next) {
-            match self.take_one(&mut state, message) {
+            let taken = match &self.bare {
+                Some(source) => self.take_one(&mut state, &message.bare(source)),
+                None => self.take_one(&mut state, message),
+            };
+            match taken {
                 Taken::Yes => {}
                 Taken::No(why) => progress.failed.push((progress.next, why)),
                 Taken::Later => {

@@ -17,11 +17,14 @@ pub struct Settings {
     /// `max_message`: the largest message, attributes and headers included; 16 KiB to 64 MiB, by default 1 MiB. An event
     /// leaves 8 KiB of it free, so that its dead letter, with headers of its own, fits too.
     pub max_message: usize,
+    /// `wire=bare`: what is published arrives as its body alone, as it does over a server's `?wire=bare`; by default
+    /// (`wire=cloudevents`) as it is.
+    pub bare: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { max_messages: 65_536, max_bytes: 64 * MIB, max_message: MIB }
+        Self { max_messages: 65_536, max_bytes: 64 * MIB, max_message: MIB, bare: false }
     }
 }
 
@@ -49,6 +52,7 @@ pub(crate) fn read(url: &Url) -> Result<(String, Settings), BrokerError> {
         max_messages: query.parsed("max_messages", "a number from 1 to 16777216")?.unwrap_or(default.max_messages),
         max_bytes: bytes(&mut query, "max_bytes", default.max_bytes, MIB..=usize::MAX)?,
         max_message: bytes(&mut query, "max_message", default.max_message, 16 * KIB..=64 * MIB)?,
+        bare: query.one_of("wire", &[("cloudevents", false), ("bare", true)])?.unwrap_or(default.bare),
     };
     if !(1..=1 << 24).contains(&settings.max_messages) {
         return Err(query.error(format!("`max_messages={}` is not allowed: a number from 1 to 16777216", settings.max_messages)));
@@ -72,13 +76,14 @@ fn bytes(
 
 /// The error for a name that is in use with other settings.
 pub(crate) fn conflict(url: &Url, there: Settings) -> BrokerError {
-    let Settings { max_messages, max_bytes, max_message } = there;
+    let Settings { max_messages, max_bytes, max_message, bare } = there;
+    let wire = if bare { "bare" } else { "cloudevents" };
     let [max_bytes, max_message] = [max_bytes, max_message].map(|bytes| Size(bytes as u64));
     BrokerError::Url {
         url: redacted(url),
         reason: format!(
             "this broker is open in this process with max_messages={max_messages}, max_bytes={max_bytes}, \
-             max_message={max_message}; use the same, or another name: memory:NAME"
+             max_message={max_message}, wire={wire}; use the same, or another name: memory:NAME"
         ),
     }
 }
@@ -108,6 +113,7 @@ mod tests {
             ("memory:?max_messages=many", "`max_messages=many`"),
             ("memory:?max_message=1", "from 16KiB to 64MiB"),
             ("memory:?max_bytes=5", "`max_bytes=5`"),
+            ("memory:?wire=go-micro", "`wire=go-micro`"),
             ("memory:?colour=red", "unknown setting `colour`"),
         ] {
             let error = read(url).unwrap_err().to_string();

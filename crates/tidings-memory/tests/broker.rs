@@ -26,6 +26,12 @@ async fn open(url: &Url) -> Arc<dyn Broker> {
 
 broker_cases!(crate::engine);
 
+#[tokio::test]
+async fn on_a_bare_wire_the_body_alone_arrives() {
+    let broker = open(&"memory:bare?wire=bare".parse().unwrap()).await;
+    cases::publishing::on_a_bare_wire_the_body_alone_arrives(&*broker).await;
+}
+
 fn bounded(max_messages: usize) -> Memory {
     let mut settings = Settings::default();
     settings.max_messages = max_messages;

@@ -21,6 +21,8 @@ pub(crate) fn of(
     dedup: Option<&Text>,
     max_payload: usize,
 ) -> Result<OutboundMessage, PublishError> {
+    // Why a message was given up stands in its attributes.
+    let wire = if message.topic().is_reserved() { Wire::CloudEvents } else { wire };
     let mut headers = if wire == Wire::CloudEvents { Outgoing::of(message) } else { Outgoing::default() };
     if let Some(id) = dedup {
         // Whoever set an id of his own may have put a line break in.
@@ -79,6 +81,15 @@ mod tests {
         let largest = message(limit(100_000));
         let dead = Topic::dead(&group, largest.topic());
         assert!(of(&largest.into_builder().topic(dead).build(), Wire::CloudEvents, None, 100_000).is_ok());
+    }
+
+    #[test]
+    fn a_dead_letter_keeps_its_attributes_on_every_wire() {
+        let dead = Topic::dead(&GroupName::new("mail").unwrap(), message(1).topic());
+        let letter = message(1).into_builder().topic(dead).build();
+        for wire in [Wire::CloudEvents, Wire::Bare, Wire::GoMicro] {
+            assert!(of(&letter, wire, None, 100_000).unwrap().headers.is_some());
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use percent_encoding::percent_decode_str;
 use tidings_core::{
-    BrokerError, Topic,
+    BrokerError, Source, Topic,
     url::{Query, Size, Time, Url},
 };
 
@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) max_message: usize,
     /// The longest time between two looks for what other processes wrote.
     pub(crate) poll: Duration,
+    /// Where messages are from that are stored as their bodies alone, when they are.
+    pub(crate) bare: Option<Source>,
 }
 
 impl Settings {
@@ -37,6 +39,9 @@ impl Settings {
             letters_max_bytes: size(&mut query, "letters_max_bytes", GIB, MIB..=TIB)?,
             max_message: size(&mut query, "max_message", MIB, 16 * KIB..=64 * MIB)?.try_into().unwrap_or(usize::MAX),
             poll: time(&mut query, "poll", SECOND / 5, SECOND / 50..=10 * SECOND)?,
+            bare: query
+                .one_of("wire", &[("cloudevents", false), ("bare", true)])?
+                .and_then(|bare| bare.then(|| Source::new("/sqlite").ok())?),
         };
         query.finish()?;
         Ok(settings)

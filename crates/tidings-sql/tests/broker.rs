@@ -24,3 +24,10 @@ async fn open(url: &str) -> Arc<dyn Broker> {
 }
 
 broker_cases!(crate::engine);
+
+#[tokio::test]
+async fn on_a_bare_wire_the_body_alone_arrives() {
+    let folder = TempDir::new().unwrap();
+    let broker = open(&format!("sqlite:{}/broker.db?wire=bare", folder.path().display())).await;
+    cases::publishing::on_a_bare_wire_the_body_alone_arrives(&*broker).await;
+}

@@ -37,6 +37,20 @@ fn new_id(of: &Message) -> tidings_core::MessageBuilder {
     of.clone().into_builder().id(tidings_core::MessageId::generate())
 }
 
+/// Called by each broker with one of its own that was opened with `?wire=bare`.
+pub async fn on_a_bare_wire_the_body_alone_arrives(broker: &dyn Broker) {
+    let (mut reader, mut letters) = (subscribe(broker, "g", "t").await, subscribe(broker, "ops", "dead.g.t").await);
+    let whole = keyed("t", "k", "body").into_builder().trace(TraceContext::start()).content_type("text/plain").build();
+    let dead = Topic::dead(&GroupName::new("g").unwrap(), whole.topic());
+    let letter = whole.clone().into_builder().topic(dead).build();
+    publish(broker, &[whole.clone(), letter.clone()]).await;
+    let came = reader.take(1).await.remove(0).message;
+    assert_eq!((came.topic(), came.body()), (whole.topic(), whole.body()));
+    assert_eq!((came.key(), came.trace(), came.content_type()), (None, None, None));
+    assert_ne!((came.source(), came.id()), (whole.source(), whole.id()));
+    assert_eq!(letters.take(1).await[0].message, letter);
+}
+
 pub async fn a_message_of_the_largest_size_arrives_and_a_larger_one_is_named(engine: Engine) {
     let broker = engine.open().await;
     let mut reader = subscribe(&*broker, "g", "t").await;

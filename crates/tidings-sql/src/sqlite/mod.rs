@@ -104,7 +104,10 @@ impl Broker for Sqlite {
             let (mut messages, mut failed) = (Vec::with_capacity(batch.len()), Vec::new());
             for (place, message) in batch.iter().enumerate() {
                 match publish::check(message, &self.settings) {
-                    Ok(()) => messages.push((place, message.clone())),
+                    Ok(()) => {
+                        let bare = self.settings.bare.as_ref().map(|source| message.bare(source));
+                        messages.push((place, bare.unwrap_or_else(|| message.clone())));
+                    }
                     Err(error) => failed.push((place, error)),
                 }
             }

@@ -13,7 +13,7 @@ mod report;
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 
 /// Measures what Tidings costs over the raw clients, on private servers.
@@ -31,6 +31,9 @@ struct Arguments {
     /// Where the report goes; by default it is printed alone
     #[arg(long)]
     write: Option<PathBuf>,
+    /// The program of `bench/peers`, which does the jobs with RustStream; without it RustStream is left out
+    #[arg(long, value_name = "PROGRAM")]
+    peers: Option<PathBuf>,
     /// Only what a message costs on the memory broker, in instructions and allocations, compared with this file
     #[arg(long, value_name = "FILE")]
     cost: Option<PathBuf>,
@@ -69,12 +72,14 @@ fn main() -> Result<()> {
         let comparison = jobs::all().into_iter().find(|one| one.name == comparison).context("no such comparison")?;
         let variant = comparison.variants.into_iter().find(|one| one.name == variant).context("no such variant")?;
         let window = jobs::Window { time: Duration::from_secs(arguments.seconds), place: arguments.place };
-        println!("{}", runtime.block_on((variant.run)(window))?);
+        let jobs::Run::Here(run) = variant.run else { bail!("another program does that variant") };
+        println!("{}", runtime.block_on(run(window))?);
         return Ok(());
     }
     let chosen = jobs::all().into_iter().filter(|one| one.name.contains(&arguments.only)).collect();
-    let results = runtime.block_on(compare::all(chosen, arguments.rounds, arguments.seconds))?;
-    let report = report::markdown(&results, arguments.rounds, arguments.seconds);
+    let peers = arguments.peers.as_deref().map(compare::Peers::new).transpose()?;
+    let results = runtime.block_on(compare::all(chosen, peers.as_ref(), arguments.rounds, arguments.seconds))?;
+    let report = report::markdown(&results, peers.as_ref(), arguments.rounds, arguments.seconds);
     match arguments.write {
         Some(path) => std::fs::write(&path, report).with_context(|| path.display().to_string()),
         None => {

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::compare::{Outcome, median};
+use crate::compare::{Outcome, Peers, median};
 
-pub(crate) fn markdown(outcomes: &[Outcome], rounds: usize, seconds: u64) -> String {
+pub(crate) fn markdown(outcomes: &[Outcome], peers: Option<&Peers<'_>>, rounds: usize, seconds: u64) -> String {
     let mut page = format!(
         "# Benchmarks\n\n\
          Written by `cargo xtask bench -- --write docs/benchmarks.md`: {rounds} rounds of {seconds} s a variant, each in a process of its\n\
@@ -12,6 +12,14 @@ pub(crate) fn markdown(outcomes: &[Outcome], rounds: usize, seconds: u64) -> Str
          with the lowest and highest. Absolute figures are of this machine in this hour: {}.\n",
         machine()
     );
+    if let Some(peers) = peers {
+        let _ = write!(
+            page,
+            "\nRustStream stands in the tables whose messages carry no attributes, for it sends none; it is the program `bench/peers` with\n\
+             {}.\n",
+            peers.versions
+        );
+    }
     for outcome in outcomes {
         let comparison = &outcome.comparison;
         let _ = write!(page, "\n## {}\n\n{}\n", comparison.name, comparison.about);

@@ -1,7 +1,7 @@
 //! The tests and the benchmarks, over real servers.
 
 use crate::needs;
-use crate::run::{cargo, run, shown};
+use crate::run::{cargo, root, run, shown};
 use anyhow::{Context as _, Result, bail};
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -44,13 +44,25 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Runs the benchmarks with `arguments`.
+/// Builds the rival, which is a workspace of its own, and runs the benchmarks beside it with `arguments`.
 ///
 /// # Errors
 /// When something that they need is missing, or they fail.
 pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     needs::install_what_is_missing()?;
-    run(cargo(&["run", "--release", "-p", "bench", "--"]).args(arguments).env("REQUIRE_SERVERS", "1"))
+    // Its own target folder, also when CARGO_TARGET_DIR names one for the rest: the path is known then.
+    run(&mut cargo(&[
+        "build",
+        "--release",
+        "--locked",
+        "--manifest-path",
+        "bench/peers/Cargo.toml",
+        "--target-dir",
+        "bench/peers/target",
+    ]))?;
+    let peers = root().join("bench/peers/target/release").join(format!("peers{}", std::env::consts::EXE_SUFFIX));
+    let mut bench = cargo(&["run", "--release", "-p", "bench", "--", "--peers"]);
+    run(bench.arg(peers).args(arguments).env("REQUIRE_SERVERS", "1"))
 }
 
 /// What a message costs on the memory broker, against the figures that are kept.

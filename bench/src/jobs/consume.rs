@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{
     Comparison, On, Variant, Window, Wire,
     core::{open, read_headers},
+    peer, peer_way,
     sent::{Handled, SUBJECT, Sent, body, message, names, rate, service_of_group},
     variant,
 };
@@ -49,7 +50,12 @@ pub(super) fn all() -> Vec<Comparison> {
             "The same of messages without attributes.",
             Wire::Bare,
             false,
-            vec![variant!("async-nats", |w| raw(w, Wire::Bare)), variant!("service" >= 0.9, |w| ours(w, "bare"))],
+            vec![
+                variant!("async-nats", |w| raw(w, Wire::Bare)),
+                variant!("service" >= 0.9, |w| ours(w, "bare")),
+                peer(),
+                peer_way("RustStream, batches"),
+            ],
         ),
     ]
 }

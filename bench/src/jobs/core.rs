@@ -8,7 +8,7 @@ use tidings::{Message, Source, Topic};
 use tokio::time::Instant;
 
 use super::{
-    Comparison, On, Variant, Window, Wire,
+    Comparison, On, Variant, Window, Wire, peer,
     sent::{Handled, SUBJECT, Sent, body, message, names, rate, service},
     variant,
 };
@@ -34,6 +34,7 @@ pub(super) fn all() -> Vec<Comparison> {
             vec![
                 variant!("async-nats", |w| raw_publish(w, Wire::Bare, 128)),
                 variant!("tidings-nats" >= 0.95, |w| our_publish(w, "bare", 128)),
+                peer(),
             ],
         ),
         comparison(
@@ -50,6 +51,7 @@ pub(super) fn all() -> Vec<Comparison> {
             vec![
                 variant!("async-nats", |w| raw_way(w, Wire::Bare, 128)),
                 variant!("service" >= 0.95, |w| our_way(w, "bare", 128)),
+                peer(),
             ],
         ),
         comparison(
@@ -66,6 +68,7 @@ pub(super) fn all() -> Vec<Comparison> {
             vec![
                 variant!("async-nats", |w| raw_way(w, Wire::Bare, 1024)),
                 variant!("service" >= 0.95, |w| our_way(w, "bare", 1024)),
+                peer(),
             ],
         ),
     ]

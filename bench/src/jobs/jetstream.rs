@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{
     Comparison, On, Variant, Window, Wire,
     core::{headers, open},
+    peer,
     sent::{body, message, names, rate},
     variant,
 };
@@ -41,7 +42,7 @@ pub(super) fn all() -> Vec<Comparison> {
             "jetstream publish, bare",
             "`?wire=bare` against the raw client, `Nats-Msg-Id` on both sides.",
             false,
-            vec![variant!("async-nats", |w| raw(w, Wire::Bare)), variant!("tidings-nats" >= 0.95, |w| ours(w, "bare"))],
+            vec![variant!("async-nats", |w| raw(w, Wire::Bare)), variant!("tidings-nats" >= 0.95, |w| ours(w, "bare")), peer()],
         ),
     ]
 }

@@ -5,7 +5,7 @@ use tidings_core::{Broker, Fetched, GroupName, Members, Outcome, Subscription, T
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    Comparison, On, Window,
+    Comparison, On, Window, peer,
     sent::{Handled, Sent, body, message, names, rate, service},
     variant,
 };
@@ -32,7 +32,7 @@ pub(super) fn all() -> Vec<Comparison> {
 }
 
 fn variants() -> Vec<super::Variant> {
-    vec![variant!("tokio channel", channel), variant!("tidings-memory", crate_alone), variant!("service" >= 0.8, whole)]
+    vec![variant!("tokio channel", channel), variant!("tidings-memory", crate_alone), variant!("service" >= 0.8, whole), peer()]
 }
 
 async fn channel(window: Window) -> Result<f64> {

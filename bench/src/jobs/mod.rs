@@ -23,7 +23,15 @@ pub(crate) struct Window {
     pub(crate) place: String,
 }
 
-type Run = fn(Window) -> Pin<Box<dyn Future<Output = Result<f64>>>>;
+type Job = fn(Window) -> Pin<Box<dyn Future<Output = Result<f64>>>>;
+
+/// What does a variant's job.
+pub(crate) enum Run {
+    /// A process of this program.
+    Here(Job),
+    /// The program of `--peers`, a workspace of its own: what it builds on is no dependency of Tidings.
+    Peers,
+}
 
 /// One way to do a job.
 pub(crate) struct Variant {
@@ -141,13 +149,27 @@ pub(crate) fn all() -> Vec<Comparison> {
     jobs.into_iter().flatten().collect()
 }
 
+/// The rival's way to do the job of a comparison; its program knows the job by the comparison's name.
+fn peer() -> Variant {
+    peer_way("RustStream")
+}
+
+/// Another way of the rival's, which its program knows by `name`.
+fn peer_way(name: &'static str) -> Variant {
+    Variant { name, at_least: None, run: Run::Peers }
+}
+
 /// A variant from an async function.
 macro_rules! variant {
     ($name:literal, $run:expr) => {
-        $crate::jobs::Variant { name: $name, at_least: None, run: |window| Box::pin($run(window)) }
+        $crate::jobs::Variant { name: $name, at_least: None, run: $crate::jobs::Run::Here(|window| Box::pin($run(window))) }
     };
     ($name:literal >= $least:literal, $run:expr) => {
-        $crate::jobs::Variant { name: $name, at_least: Some($least), run: |window| Box::pin($run(window)) }
+        $crate::jobs::Variant {
+            name: $name,
+            at_least: Some($least),
+            run: $crate::jobs::Run::Here(|window| Box::pin($run(window))),
+        }
     };
 }
 use variant;

@@ -1,10 +1,6 @@
 //! An event on the wire: CloudEvents attributes, headers, body.
 
-use std::{
-    fmt,
-    sync::{Arc, OnceLock},
-    time::SystemTime,
-};
+use std::{fmt, sync::OnceLock, time::SystemTime};
 
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -13,13 +9,9 @@ use crate::{Headers, Key, MessageId, Source, Text, Topic, TraceContext};
 
 /// An event on the wire, with the attributes of CloudEvents 1.0.
 ///
-/// A clone shares all of it: a message is handed on many times on its way, and never changed. What identifies a message is its
-/// source and id together.
+/// A clone copies no body. What identifies a message is its source and id together.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Message(Arc<Parts>);
-
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Parts {
+pub struct Message {
     pub(crate) topic: Topic,
     pub(crate) id: LateId,
     pub(crate) source: Source,
@@ -27,24 +19,18 @@ pub(crate) struct Parts {
     pub(crate) time: Option<SystemTime>,
     pub(crate) content_type: Option<Text>,
     pub(crate) key: Option<Key>,
-    pub(crate) trace: Option<TraceContext>,
-    pub(crate) dedup: Option<Text>,
+    // What many messages do without is apart: a message is moved often on its way.
+    pub(crate) trace: Option<Box<TraceContext>>,
+    pub(crate) dedup: Option<Box<Text>>,
     pub(crate) headers: Headers,
     pub(crate) body: Bytes,
-}
-
-impl From<Parts> for Message {
-    #[inline]
-    fn from(parts: Parts) -> Self {
-        Self(Arc::new(parts))
-    }
 }
 
 impl Message {
     /// Begins a message; what is not set is absent, but for the id (a new UUIDv7, made when it is first asked for).
     #[inline]
     pub fn builder(topic: Topic, source: Source, body: Bytes) -> MessageBuilder {
-        MessageBuilder(Parts {
+        MessageBuilder(Self {
             topic,
             id: LateId::default(),
             source,
@@ -62,7 +48,7 @@ impl Message {
     /// Begins a message that is this one but for what is set.
     #[inline]
     pub fn into_builder(self) -> MessageBuilder {
-        MessageBuilder(Arc::unwrap_or_clone(self.0))
+        MessageBuilder(self)
     }
 
     /// What arrives of it where the body alone is sent (`?wire=bare`): a new message from `source`. The framework's own, such as
@@ -79,70 +65,70 @@ impl Message {
     #[inline]
     #[must_use]
     pub fn topic(&self) -> &Topic {
-        &self.0.topic
+        &self.topic
     }
 
     /// Its id, unlike that of every other of its source.
     #[inline]
     #[must_use]
     pub fn id(&self) -> &MessageId {
-        self.0.id.get()
+        self.id.get()
     }
 
     /// Who says it.
     #[inline]
     #[must_use]
     pub fn source(&self) -> &Source {
-        &self.0.source
+        &self.source
     }
 
     /// What kind of event it is: the topic, unless the event says otherwise.
     #[inline]
     #[must_use]
     pub fn event_type(&self) -> &Text {
-        self.0.event_type.as_ref().unwrap_or(self.0.topic.text())
+        self.event_type.as_ref().unwrap_or(self.topic.text())
     }
 
     /// When it happened; absent on a message that came without the attribute.
     #[inline]
     #[must_use]
     pub fn time(&self) -> Option<SystemTime> {
-        self.0.time
+        self.time
     }
 
     /// What the body is, a media type.
     #[inline]
     #[must_use]
     pub fn content_type(&self) -> Option<&Text> {
-        self.0.content_type.as_ref()
+        self.content_type.as_ref()
     }
 
     /// The ordering key.
     #[inline]
     #[must_use]
     pub fn key(&self) -> Option<&Key> {
-        self.0.key.as_ref()
+        self.key.as_ref()
     }
 
     /// The trace it belongs to.
     #[inline]
     #[must_use]
     pub fn trace(&self) -> Option<&TraceContext> {
-        self.0.trace.as_ref()
+        self.trace.as_deref()
     }
 
     /// Headers besides the attributes.
     #[inline]
     #[must_use]
     pub fn headers(&self) -> &Headers {
-        &self.0.headers
+        &self.headers
     }
 
     /// The body; a clone of it shares the bytes.
     #[inline]
     #[must_use]
     pub fn body(&self) -> &Bytes {
-        &self.0.body
+        &self.body
     }
 
     /// What an engine compares to recognise a second publish: `<source> <id>`, each percent-encoded, unless another was set.
@@ -150,14 +136,14 @@ impl Message {
     /// Never the bare id: an engine may compare across topics, and an event and its dead letter share the id.
     #[must_use]
     pub fn dedup_id(&self) -> Text {
-        self.0.dedup.clone().unwrap_or_else(|| self.id().with_str(|id| dedup_of(&[&self.0.source.as_str(), &id]).into()))
+        self.own_dedup_id().cloned().unwrap_or_else(|| self.id().with_str(|id| dedup_of(&[&self.source.as_str(), &id]).into()))
     }
 
     /// What was set to be compared instead of source and id; [`Message::dedup_id`] answers whichever counts.
     #[inline]
     #[must_use]
     pub fn own_dedup_id(&self) -> Option<&Text> {
-        self.0.dedup.as_ref()
+        self.dedup.as_deref()
     }
 
     /// The bytes it takes on a wire, about: body, headers and attributes.
@@ -165,11 +151,11 @@ impl Message {
     pub fn size(&self) -> usize {
         const ATTRIBUTE_NAMES_AND_TIME: usize = 256;
         ATTRIBUTE_NAMES_AND_TIME
-            + self.0.body.len()
-            + self.0.headers.size()
-            + self.0.topic.as_str().len()
-            + self.0.source.as_str().len()
-            + self.0.key.as_ref().map_or(0, |key| key.as_str().len())
+            + self.body.len()
+            + self.headers.size()
+            + self.topic.as_str().len()
+            + self.source.as_str().len()
+            + self.key.as_ref().map_or(0, |key| key.as_str().len())
     }
 }
 
@@ -187,7 +173,8 @@ pub fn dedup_of(parts: &[&dyn AsRef<str>]) -> String {
     id
 }
 
-/// An id that is made when somebody asks for it: on some wires nobody does, and it is a good part of what a message costs.
+/// An id that is made when somebody asks for it: on some wires nobody does, and it is a good part of what a message costs. A copy
+/// has the same one.
 #[derive(Default)]
 pub(crate) struct LateId(OnceLock<MessageId>);
 
@@ -225,7 +212,7 @@ impl fmt::Debug for LateId {
 /// A [`Message`] in the making.
 #[derive(Debug, Clone)]
 #[must_use]
-pub struct MessageBuilder(Parts);
+pub struct MessageBuilder(Message);
 
 impl MessageBuilder {
     /// Another topic.
@@ -274,14 +261,14 @@ impl MessageBuilder {
     /// The trace it belongs to.
     #[inline]
     pub fn trace(mut self, trace: impl Into<Option<TraceContext>>) -> Self {
-        self.0.trace = trace.into();
+        self.0.trace = trace.into().map(Box::new);
         self
     }
 
     /// What an engine compares instead of source and id (see [`Message::dedup_id`]).
     #[inline]
     pub fn dedup_id(mut self, dedup: impl Into<Text>) -> Self {
-        self.0.dedup = Some(dedup.into());
+        self.0.dedup = Some(Box::new(dedup.into()));
         self
     }
 
@@ -303,7 +290,7 @@ impl MessageBuilder {
     #[inline]
     #[must_use]
     pub fn build(self) -> Message {
-        self.0.into()
+        self.0
     }
 }
 

@@ -92,8 +92,7 @@ impl Topic {
 }
 
 pub(super) fn is_reserved(text: &str) -> bool {
-    let first = text.split('.').next().unwrap_or_default();
-    RESERVED.contains(&first)
+    RESERVED.iter().any(|word| text.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
 }
 
 pub(super) fn is_word(word: &str) -> bool {

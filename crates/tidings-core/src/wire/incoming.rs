@@ -5,10 +5,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::{STRUCTURED, parse_time, structured};
-use crate::{
-    Headers, Key, Message, MessageId, Source, Text, Topic, TraceContext,
-    message::{LateId, Parts},
-};
+use crate::{Headers, Key, Message, MessageId, Source, Text, Topic, TraceContext, message::LateId};
 
 const JSON: &str = "application/json";
 
@@ -104,7 +101,7 @@ impl Incoming {
             Some(state) => trace.with_state(state),
             None => trace,
         });
-        Parts {
+        Message {
             // An id alone says nothing: it is unlike the others of its source only.
             source: self.source.unwrap_or(origin.source),
             id: self.id.or_else(origin.id).map_or_else(LateId::default, LateId::from),
@@ -113,12 +110,11 @@ impl Incoming {
             time: self.time,
             content_type: self.content_type,
             key: self.key,
-            trace,
+            trace: trace.map(Box::new),
             dedup: None,
             headers: self.headers,
             body: self.body,
         }
-        .into()
     }
 
     fn is_structured(&self) -> bool {

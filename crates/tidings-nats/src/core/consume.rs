@@ -11,8 +11,9 @@ use std::{
 
 use async_nats::{Subject, Subscriber};
 use futures_util::StreamExt;
-use tidings_core::{BoxFuture, BrokerError, Delivery, Fetch, Fetched, Members, Receipt, Settle, Subscription};
+use tidings_core::{BoxFuture, BrokerError, Delivery, Fetch, Fetched, Members, MessageId, Receipt, Settle, Subscription};
 use tokio::time::{Instant, sleep_until};
+use uuid::{Builder, Uuid, Variant, Version};
 
 use super::{Core, hand::Hand};
 use crate::{
@@ -43,6 +44,7 @@ pub(super) async fn subscribe(
         inbound: Inbound {
             subscriber,
             reader: Reader::new(subscription.pattern.clone(), core.wire, core.source.clone()),
+            ids: Ids::new(),
             received: Vec::new(),
         },
         hand: Arc::clone(&hand),
@@ -137,6 +139,7 @@ fn closed() -> BrokerError {
 struct Inbound {
     subscriber: Subscriber,
     reader: Reader,
+    ids: Ids,
     /// Read, and not yet in anybody's hand: empty between two fetches.
     received: Vec<Delivery>,
 }
@@ -144,12 +147,12 @@ struct Inbound {
 impl Inbound {
     /// Receives what is there, up to `room`; `false` when the subscription has ended.
     fn poll(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<bool> {
-        let Self { subscriber, reader, received } = self;
+        let Self { subscriber, reader, ids, received } = self;
         while received.len() < room {
             match subscriber.poll_next_unpin(cx) {
                 Poll::Ready(Some(raw)) => {
                     if let Some(topic) = reader.topic(&raw.subject) {
-                        let message = reader.message(topic, raw.headers.as_ref(), raw.payload, || None);
+                        let message = reader.message(topic, raw.headers.as_ref(), raw.payload, || Some(ids.next()));
                         received.push(Delivery { message, receipt: Receipt([0; 3]), attempts: 0, deliveries: None });
                     }
                 }
@@ -159,5 +162,23 @@ impl Inbound {
             }
         }
         Poll::Ready(true)
+    }
+}
+
+/// Ids for messages that have none: half by chance and half counted, which costs nothing a message.
+struct Ids {
+    chance: u64,
+    count: u64,
+}
+
+impl Ids {
+    fn new() -> Self {
+        Self { chance: Uuid::new_v4().as_u64_pair().0, count: 0 }
+    }
+
+    fn next(&mut self) -> MessageId {
+        self.count += 1;
+        let bytes = Uuid::from_u64_pair(self.chance, self.count).into_bytes();
+        Builder::from_bytes(bytes).with_variant(Variant::RFC4122).with_version(Version::Custom).into_uuid().into()
     }
 }

@@ -175,25 +175,32 @@ pub fn dedup_of(parts: &[&dyn AsRef<str>]) -> String {
 
 /// An id that is made when somebody asks for it: on some wires nobody does, and it is a good part of what a message costs. A copy
 /// has the same one.
-#[derive(Default)]
-pub(crate) struct LateId(OnceLock<MessageId>);
+pub(crate) enum LateId {
+    Given(MessageId),
+    Late(OnceLock<MessageId>),
+}
 
 impl LateId {
     #[inline]
     fn get(&self) -> &MessageId {
-        self.0.get_or_init(MessageId::generate)
+        match self {
+            Self::Given(id) => id,
+            Self::Late(id) => id.get_or_init(MessageId::generate),
+        }
     }
 }
 
-impl From<MessageId> for LateId {
-    fn from(id: MessageId) -> Self {
-        Self(id.into())
+impl Default for LateId {
+    #[inline]
+    fn default() -> Self {
+        Self::Late(OnceLock::new())
     }
 }
 
 impl Clone for LateId {
+    #[inline]
     fn clone(&self) -> Self {
-        self.get().clone().into()
+        Self::Given(self.get().clone())
     }
 }
 
@@ -225,7 +232,7 @@ impl MessageBuilder {
     /// The id that somebody else gave.
     #[inline]
     pub fn id(mut self, id: MessageId) -> Self {
-        self.0.id = id.into();
+        self.0.id = LateId::Given(id);
         self
     }
 

@@ -1,8 +1,13 @@
 //! What identifies a message (`source` and `id`) and what orders it (`key`).
 
-use std::{fmt, str::FromStr};
+use std::{
+    cell::Cell,
+    fmt,
+    str::FromStr,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use uuid::{NoContext, Timestamp, Uuid};
+use uuid::{Builder, Uuid};
 
 use super::{InvalidName, text_name};
 use crate::Text;
@@ -66,11 +71,12 @@ enum Repr {
 }
 
 impl MessageId {
-    /// A new id, unlike every other, rising from one millisecond to the next (UUIDv7).
+    /// A new id, unlike every other, rising with time (UUIDv7).
     #[must_use]
     pub fn generate() -> Self {
-        // Without the counter that `Uuid::now_v7` shares between all threads: it is half of what an id costs.
-        Self(Repr::Uuid(Uuid::new_v7(Timestamp::now(NoContext))))
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let millis = u64::try_from(since.as_millis()).unwrap_or_default();
+        Self(Repr::Uuid(Builder::from_unix_timestamp_millis(millis, &tail()).into_uuid()))
     }
 
     /// An id that somebody gave.
@@ -89,6 +95,20 @@ impl MessageId {
             Repr::Text(text) => f(text),
         }
     }
+}
+
+/// What stands behind the time in an id: where each thread begins is chance, and from there it counts (RFC 9562, section 6.2,
+/// method 2). `Uuid::now_v7` takes new chance under a lock that all threads share, which is a good part of what a message costs.
+fn tail() -> [u8; 10] {
+    thread_local!(static LAST: Cell<u128> = const { Cell::new(0) });
+    let last = match LAST.get() {
+        0 => Uuid::new_v4().as_u128(),
+        last => last,
+    };
+    let next = last.wrapping_add(1);
+    LAST.set(next);
+    let [.., a, b, c, d, e, f, g, h, i, j] = next.to_be_bytes();
+    [a, b, c, d, e, f, g, h, i, j]
 }
 
 /// Only the form that we would print again: any other spelling of a UUID is another id.

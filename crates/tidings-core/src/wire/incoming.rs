@@ -104,7 +104,7 @@ impl Incoming {
         Message {
             // An id alone says nothing: it is unlike the others of its source only.
             source: self.source.unwrap_or(origin.source),
-            id: self.id.or_else(origin.id).map_or_else(LateId::default, LateId::from),
+            id: self.id.or_else(origin.id).map_or_else(LateId::default, LateId::Given),
             topic: self.topic,
             event_type: self.event_type,
             time: self.time,

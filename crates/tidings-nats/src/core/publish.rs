@@ -1,6 +1,6 @@
 //! Publishing on NATS core: into the client, in order. What became of it only a flush tells.
 
-use async_nats::{client::traits::Publisher, message::OutboundMessage};
+use async_nats::message::OutboundMessage;
 use tidings_core::{Message, PublishError, PublishFailures};
 
 use crate::{connect::Connection, outgoing, settings::Wire};
@@ -16,7 +16,17 @@ pub(super) async fn publish(connection: &Connection, wire: Wire, batch: &[Messag
     let sending = async {
         for (place, message) in batch.iter().enumerate() {
             match outgoing::of(message, wire, None, max_payload) {
-                Ok(message) => send(connection, message).await.unwrap_or_else(|error| failed.push((place, error))),
+                Ok(OutboundMessage { subject, payload, headers, .. }) => {
+                    // Not as a whole, which the client would move four times.
+                    let published = match headers {
+                        None => connection.client.publish(subject, payload).await,
+                        Some(headers) => connection.client.publish_with_headers(subject, headers, payload).await,
+                    };
+                    // It fails only when the client has ended.
+                    if published.is_err() {
+                        failed.push((place, PublishError::Closed));
+                    }
+                }
                 Err(error) => failed.push((place, error)),
             }
             sent = place + 1;
@@ -27,11 +37,6 @@ pub(super) async fn publish(connection: &Connection, wire: Wire, batch: &[Messag
         failed.extend((sent..batch.len()).map(|place| (place, lost())));
     }
     PublishFailures::check(failed)
-}
-
-async fn send(connection: &Connection, message: OutboundMessage) -> Result<(), PublishError> {
-    // It fails only when the client has ended.
-    connection.client.publish_message(message).await.map_err(|_| PublishError::Closed)
 }
 
 fn lost() -> PublishError {

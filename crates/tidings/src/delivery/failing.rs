@@ -26,6 +26,7 @@ impl Work {
         let draw = self.dice.draw();
         let Some(item) = self.hand.get_mut(ticket) else { return };
         item.failures = item.failures.saturating_add(1);
+        item.first_attempt.get_or_insert(item.fetched.wall_at(item.started));
         let message = &item.delivered.message;
         let age = match message.time() {
             Some(time) => item.fetched.wall_at(now).duration_since(time).unwrap_or_default(),

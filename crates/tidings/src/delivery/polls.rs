@@ -8,17 +8,19 @@ use std::time::Duration;
 /// of it.
 #[derive(Debug, Default)]
 pub(super) struct Polls {
-    mean: Duration,
+    /// In nanoseconds.
+    mean: u64,
     long: bool,
 }
 
 impl Polls {
-    const LONG: Duration = Duration::from_millis(1);
+    const LONG: u64 = 1_000_000;
     /// What one counts for at most, so that it takes two.
-    const MOST: Duration = Duration::from_millis(3);
+    const MOST: u64 = 3_000_000;
 
     /// Takes one into account.
     pub(super) fn took(&mut self, poll: Duration) {
+        let poll = u64::try_from(poll.as_nanos()).unwrap_or(u64::MAX);
         self.mean = (self.mean * 3 + poll.min(Self::MOST)) / 4;
         if self.mean > Self::LONG {
             self.long = true;

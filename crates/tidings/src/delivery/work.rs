@@ -94,11 +94,10 @@ impl Work {
         let fetched = self.began.later();
         self.outlets.held.hold(deliveries.iter().map(|delivery| delivery.receipt), fetched.at);
         let open = !self.hand.suspects_ready() && self.pass.beside();
-        let mut now = fetched.at;
+        let (mut now, end) = (fetched.at, fetched.at + TURN);
         for delivery in deliveries {
-            let in_time = now.saturating_duration_since(fetched.at) < TURN;
             let item = self.item(delivery, fetched);
-            if let Some(ticket) = self.hand.admit(item, open && in_time) {
+            if let Some(ticket) = self.hand.admit(item, open && now < end) {
                 now = self.attempt(ticket, now);
             }
         }
@@ -122,10 +121,10 @@ impl Work {
             self.start_suspect();
         } else if self.hand.has_ready() {
             self.gated = !self.pass.beside();
-            let begin = Instant::now();
-            let mut now = begin;
+            let mut now = Instant::now();
+            let end = now + TURN;
             while !self.gated
-                && now.saturating_duration_since(begin) < TURN
+                && now < end
                 && let Some(ticket) = self.hand.next()
             {
                 now = self.attempt(ticket, now);
@@ -169,9 +168,6 @@ impl Work {
             return now;
         }
         item.started = now;
-        if item.first_attempt.is_none() {
-            item.first_attempt = Some(item.fetched.wall_at(now));
-        }
         let number = item.failures.saturating_add(1);
         let span = attempt::span(&item.delivered, number);
         if self.polls.are_long() {

@@ -71,7 +71,7 @@ pub(super) struct Item {
     pub(super) fetched: Moment,
     /// Attempts that ended in failure, as far as is known.
     pub(super) failures: u32,
-    /// When the first attempt that is known of began.
+    /// When the first attempt began, of those that are known to have failed.
     pub(super) first_attempt: Option<SystemTime>,
     /// Whether it is to run with nothing beside it.
     pub(super) suspicion: Suspicion,

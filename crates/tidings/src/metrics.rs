@@ -13,12 +13,12 @@ use prometheus_client::{
     metrics::{
         counter::{ConstCounter, Counter},
         family::Family,
-        gauge::Gauge,
+        gauge::{ConstGauge, Gauge},
         histogram::Histogram,
     },
     registry::Registry,
 };
-use tidings_core::Broker;
+use tidings_core::{Broker, Health};
 
 use crate::handlers::SubscriptionName;
 
@@ -197,13 +197,21 @@ impl Metrics {
     }
 }
 
-/// What the broker counts by itself, read when somebody asks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Named {
+    broker: &'static str,
+}
+
+/// What the broker says and counts by itself, read when somebody asks.
 #[derive(Clone, Default)]
 struct BrokerCounters(Arc<OnceLock<Arc<dyn Broker>>>);
 
 impl Collector for BrokerCounters {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Some(broker) = self.0.get() else { return Ok(()) };
+        let up = ConstGauge::new(i64::from(!matches!(broker.health(), Health::Down(_))));
+        let mut metric = encoder.encode_descriptor("broker_up", "1 while the broker is within reach", None, up.metric_type())?;
+        up.encode(metric.encode_family(&Named { broker: broker.name() })?)?;
         for (name, value) in broker.counters() {
             let counter = ConstCounter::new(value);
             let name = format!("broker_{name}");

@@ -6,10 +6,11 @@ use std::{
     env,
     io::{BufRead, BufReader},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
-use tidings::{Service, service::Stopping};
+use tidings::{Handlers, Message, Service, Source, service::Stopping};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -17,7 +18,9 @@ const SOON: Duration = Duration::from_secs(60);
 #[test]
 fn program() {
     let Ok(told) = env::var("SIGNALS_TASK") else { return };
-    let args = ["program", "--broker=memory:", "--admin=127.0.0.1:0", "--log=off", "--drain=50s"];
+    let computes = told == "computes";
+    let drain = if computes { "--drain=1s" } else { "--drain=50s" };
+    let args = ["program", "--broker=memory:", "--admin=127.0.0.1:0", "--log=off", drain];
     let service = Service::builder("program", "1").arguments(args).environment::<String, String>([]).init().unwrap();
     let service = service.task("task", move |stopping: Stopping| async move {
         println!("\nrunning");
@@ -27,9 +30,34 @@ fn program() {
             std::future::pending::<()>().await;
         }
     });
+    let service = service.handlers(Handlers::new().on_topic("t", compute));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(service.run()).unwrap();
+    runtime.block_on(async {
+        let publisher = service.publisher().await.unwrap();
+        let running = tokio::spawn(service.run());
+        while computes && !HANDLING.load(Ordering::Relaxed) {
+            publisher.publish_message(&message()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        running.await.unwrap().unwrap();
+    });
     println!("\nended");
+}
+
+static HANDLING: AtomicBool = AtomicBool::new(false);
+
+/// Nothing can cancel it.
+async fn compute(_: Message) {
+    if !HANDLING.swap(true, Ordering::Relaxed) {
+        println!("\ncomputing");
+    }
+    loop {
+        std::thread::sleep(SOON);
+    }
+}
+
+fn message() -> Message {
+    Message::builder("t".parse().unwrap(), Source::new("/t").unwrap(), Vec::new().into()).build()
 }
 
 struct Program {
@@ -87,6 +115,14 @@ fn one_signal_drains_and_the_exit_is_clean() {
         program.says("ended");
         assert_eq!(program.ended().code(), Some(0), "{name}");
     }
+}
+
+#[test]
+fn a_handler_that_computes_on_holds_up_no_end() {
+    let mut program = Program::start("computes");
+    program.says("computing");
+    program.signal("TERM");
+    assert_eq!(program.ended().code(), Some(0));
 }
 
 #[test]

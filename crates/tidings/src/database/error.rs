@@ -32,6 +32,15 @@ pub enum DatabaseError {
         #[source]
         source: sqlx::Error,
     },
+    /// Another program keeps the file locked.
+    #[error("database file {} is locked by another program: end that one, and start again", .path.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: sqlx::Error,
+    },
     /// The file, or its folder, cannot be made or opened.
     #[error("database file {} cannot be opened", .path.display())]
     File {

@@ -55,6 +55,16 @@ impl Database {
     /// # Cancel safety
     /// A dropped future takes no step.
     pub async fn migrate(&self, migrations: &Migrations) -> Result<(), DatabaseError> {
+        self.take_steps(migrations).await.map_err(|error| match (self, error) {
+            #[cfg(feature = "sqlite")]
+            (Self::Sqlite(pool), DatabaseError::Query(source)) => {
+                super::sqlite::explained(source, pool.connect_options().get_filename()).unwrap_or_else(DatabaseError::Query)
+            }
+            (_, error) => error,
+        })
+    }
+
+    async fn take_steps(&self, migrations: &Migrations) -> Result<(), DatabaseError> {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(pool) => {

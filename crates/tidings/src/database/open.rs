@@ -27,11 +27,11 @@ impl Default for DatabaseOptions {
 impl Database {
     /// Opens `sqlite:PATH` (made, with its folder, when absent) or `postgres://user:password@host:port/name`.
     ///
-    /// An absent server is waited for, with back-off, as long as [`DatabaseOptions::wait`] says; `on_wait` hears why, at each
-    /// try.
+    /// An absent server, and a file that another program keeps locked, are waited for, with back-off, as long as
+    /// [`DatabaseOptions::wait`] says; `on_wait` hears why, at each try.
     ///
     /// # Errors
-    /// When the URL is wrong, the file damaged, or the server still absent after the wait.
+    /// When the URL is wrong, the file damaged, or the server still absent or the file locked after the wait.
     ///
     /// # Cancel safety
     /// A dropped future leaves nothing open.
@@ -43,7 +43,7 @@ impl Database {
         })?;
         match parsed.scheme() {
             #[cfg(feature = "sqlite")]
-            "sqlite" => super::sqlite::open(&parsed, options).await.map(Self::Sqlite),
+            "sqlite" => super::sqlite::open(&parsed, options, on_wait).await.map(Self::Sqlite),
             #[cfg(feature = "postgres")]
             "postgres" | "postgresql" => open_postgres(&parsed, options, on_wait).await,
             scheme => Err(DatabaseError::Url { url: redacted(&parsed), reason: format!("no database `{scheme}:`; {ALLOWED}") }),
@@ -85,9 +85,10 @@ async fn wait_for_postgres(
     let begun = std::time::Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
-        let source = match connect.connect().await {
-            Ok(connection) => return Ok(connection.close().await?),
-            Err(source) => source,
+        let source = match tokio::time::timeout(wait.max(SHORTEST_TRY), connect.connect()).await {
+            Ok(Ok(connection)) => return Ok(connection.close().await?),
+            Ok(Err(source)) => source,
+            Err(_) => sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "it does not answer")),
         };
         let hopeless = is_login_refused(&source) || begun.elapsed() + pause > wait;
         let error = DatabaseError::Unavailable { place: redacted(url), source };
@@ -106,6 +107,9 @@ fn is_login_refused(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code.starts_with("28"))
 }
 
+/// A try is given this long at least, however short the wait.
+#[cfg(feature = "postgres")]
+const SHORTEST_TRY: Duration = Duration::from_secs(5);
 #[cfg(feature = "postgres")]
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 #[cfg(feature = "postgres")]

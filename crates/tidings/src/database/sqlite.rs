@@ -1,6 +1,9 @@
 //! SQLite, as a service's database: one file, safe against crashes.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use sqlx::{
     SqlitePool,
@@ -13,7 +16,11 @@ use super::{DatabaseError, DatabaseOptions};
 /// How long a writer waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(super) async fn open(url: &Url, options: &DatabaseOptions) -> Result<SqlitePool, DatabaseError> {
+pub(super) async fn open(
+    url: &Url,
+    options: &DatabaseOptions,
+    on_wait: impl Fn(&DatabaseError),
+) -> Result<SqlitePool, DatabaseError> {
     let path = path_of(url)?;
     let Some(path) = path else {
         // Every connection would have a database of its own.
@@ -39,10 +46,27 @@ pub(super) async fn open(url: &Url, options: &DatabaseOptions) -> Result<SqliteP
         .foreign_keys(true);
     let pool =
         SqlitePoolOptions::new().max_connections(options.connections).acquire_timeout(options.acquire).connect_lazy_with(connect);
-    match sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&pool).await {
-        Ok(_) => Ok(pool),
-        Err(source) if is_corrupt(&source) => Err(DatabaseError::Corrupt { path, source }),
-        Err(source) => Err(DatabaseError::Unavailable { place: redacted(url), source }),
+    let begun = std::time::Instant::now();
+    loop {
+        let error = match sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&pool).await {
+            Ok(_) => return Ok(pool),
+            Err(source) => explained(source, &path).unwrap_or_else(|source| DatabaseError::Unavailable { place: redacted(url), source }),
+        };
+        // SQLite itself has waited before it says so.
+        if !matches!(error, DatabaseError::Locked { .. }) || begun.elapsed() > options.wait {
+            return Err(error);
+        }
+        on_wait(&error);
+    }
+}
+
+/// What SQLite's answer says of the file, where it says something.
+pub(super) fn explained(source: sqlx::Error, path: &Path) -> Result<DatabaseError, sqlx::Error> {
+    let path = path.to_owned();
+    match primary_code(&source) {
+        Some(CORRUPT | NOT_A_DATABASE) => Ok(DatabaseError::Corrupt { path, source }),
+        Some(BUSY | LOCKED) => Ok(DatabaseError::Locked { path, source }),
+        _ => Err(source),
     }
 }
 
@@ -72,9 +96,14 @@ fn path_of(url: &Url) -> Result<Option<PathBuf>, DatabaseError> {
     }
 }
 
-/// `SQLITE_CORRUPT` and `SQLITE_NOTADB`, <https://www.sqlite.org/rescode.html>.
-fn is_corrupt(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
+// <https://www.sqlite.org/rescode.html>
+const BUSY: i32 = 5;
+const LOCKED: i32 = 6;
+const CORRUPT: i32 = 11;
+const NOT_A_DATABASE: i32 = 26;
+
+fn primary_code(error: &sqlx::Error) -> Option<i32> {
+    let code = error.as_database_error().and_then(|error| error.code())?;
     // Extended codes carry the primary one in their low byte.
-    code.and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| matches!(code & 0xff, 11 | 26))
+    code.parse::<i32>().ok().map(|code| code & 0xff)
 }

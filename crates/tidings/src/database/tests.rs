@@ -1,3 +1,5 @@
+use sqlx::Connection as _;
+
 use super::*;
 
 const ONE: Migrations = Migrations {
@@ -101,6 +103,18 @@ async fn a_damaged_file_is_named_with_the_way_out() {
 }
 
 #[tokio::test]
+async fn a_file_that_another_program_keeps_locked_is_named_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = sqlite(&folder).await;
+    let path = folder.path().join("new/test.db");
+    let mut other = sqlx::SqliteConnection::connect(path.to_str().unwrap()).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let error = database.migrate(&ONE).await.unwrap_err();
+    assert!(matches!(&error, DatabaseError::Locked { path: named, .. } if *named == path), "{error}");
+    assert!(error.to_string().contains("end that one"), "{error}");
+}
+
+#[tokio::test]
 async fn a_bad_url_says_what_is_allowed_and_shows_no_password() {
     for (url, says) in [
         ("mysql://root:hunter2@h/x", "no database `mysql:`"),
@@ -125,4 +139,16 @@ async fn an_absent_server_is_waited_for_and_then_named() {
     let error = Database::open("postgres://me:hunter2@127.0.0.1:1/x", &options, on_wait).await.unwrap_err();
     assert!(waits.into_inner() >= 1);
     assert!(error.to_string().contains("127.0.0.1:1") && !error.to_string().contains("hunter2"), "{error}");
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_server_that_says_nothing_is_not_waited_for_without_end() {
+    // It accepts, and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://me@{}/x", silent.local_addr().unwrap());
+    let options = DatabaseOptions { wait: std::time::Duration::ZERO, ..Default::default() };
+    let error = Database::open(&url, &options, |_| ()).await.unwrap_err();
+    assert!(matches!(error, DatabaseError::Unavailable { .. }), "{error}");
+    assert!(crate::error::chain(&error).contains("does not answer"), "{error}");
 }

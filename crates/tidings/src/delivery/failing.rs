@@ -28,10 +28,9 @@ impl Work {
         item.failures = item.failures.saturating_add(1);
         item.first_attempt.get_or_insert(item.fetched.wall_at(item.started));
         let message = &item.delivered.message;
-        let age = match message.time() {
-            Some(time) => item.fetched.wall_at(now).duration_since(time).unwrap_or_default(),
-            None => now.saturating_duration_since(item.fetched.at),
-        };
+        // The message may not say when it happened, or say what is still to come.
+        let since = message.time().into_iter().chain(item.first_attempt).min();
+        let age = since.and_then(|since| item.fetched.wall_at(now).duration_since(since).ok()).unwrap_or_default();
         let Next::Again(wait) = policy::next(&self.plan.retry, verdict, item.failures, age, draw) else {
             self.give_up(ticket, reason, error);
             return;
@@ -41,7 +40,7 @@ impl Work {
             .in_scope(|| tracing::warn!(handler = self.plan.handler_name, error, ?wait, "the attempt failed; another follows"));
         let at_broker = self.plan.waits_at_broker(message.key().is_some(), wait);
         let tried = Tried { failures: attempts, first_attempt: item.first_attempt };
-        if at_broker && !self.plan.capabilities.attempt_counts {
+        if at_broker && (!self.plan.capabilities.attempt_counts || self.plan.retry.is_by_age()) {
             self.tries.remember(message, tried);
         }
         self.metrics.retried.inc();

@@ -29,7 +29,10 @@ mod turns;
 mod watch;
 mod work;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 pub(crate) use alone::Alone;
 pub(crate) use attempt::span_now;
@@ -40,7 +43,7 @@ use tidings_core::{Broker, Receipt, Text};
 use tokio_util::sync::CancellationToken;
 pub use watch::{Attempt, Ended, Watch};
 
-use crate::{Publisher, metrics::Metrics};
+use crate::{Publisher, handlers::Retry, metrics::Metrics};
 
 /// What the subscriptions of a service share.
 #[derive(Clone)]
@@ -77,6 +80,8 @@ pub(crate) struct Limits {
     pub(crate) parked_bytes: usize,
     /// How long one attempt may take, where the registration does not say.
     pub(crate) handler_timeout: Duration,
+    /// When a failed attempt is repeated, where the registration does not say.
+    pub(crate) retry: Retry,
 }
 
 impl Default for Limits {
@@ -87,6 +92,7 @@ impl Default for Limits {
             parked: 4096,
             parked_bytes: 64 * 1024 * 1024,
             handler_timeout: Duration::from_secs(30),
+            retry: Retry::default(),
         }
     }
 }
@@ -98,6 +104,8 @@ pub(crate) struct Drain {
     pub(crate) stop: CancellationToken,
     /// Cancel what still runs: it goes back too.
     pub(crate) cut: CancellationToken,
+    /// Set when something computes on that cannot be cancelled: the end of the runtime would wait for it for ever.
+    pub(crate) hung: Arc<AtomicBool>,
 }
 
 /// What the tasks of a subscription tell its loop. As many as are under way at most: what runs, is being settled or buried.

@@ -41,7 +41,7 @@ impl Plan {
             ordered: order != Order::None,
         };
         let unsettled = bounds.in_flight + bounds.parked;
-        let retry = options.retry.unwrap_or_default();
+        let retry = options.retry.unwrap_or(limits.retry);
         if let Some((capability, instead)) =
             lacking(&capabilities, order, members, options.start.as_ref(), pattern.has_wildcard())
         {

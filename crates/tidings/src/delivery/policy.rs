@@ -27,7 +27,8 @@ pub(super) fn next(retry: &Retry, verdict: Verdict, attempts: u32, age: Duration
     let least = match verdict {
         Verdict::Reject => return Next::GiveUp,
         Verdict::Retry => Duration::ZERO,
-        Verdict::RetryAfter(wait) => wait,
+        // It may be what some server asks for.
+        Verdict::RetryAfter(wait) => wait.min(Retry::LONGEST),
     };
     let wait = jittered(full_wait(retry, attempts), draw).max(least);
     match retry.limit {
@@ -62,7 +63,7 @@ pub(super) fn total_wait(retry: &Retry) -> Duration {
             let mut total = Duration::ZERO;
             for attempts in 1..most {
                 let wait = full_wait(retry, attempts);
-                if wait == retry.longest {
+                if retry.grows_no_more(wait) {
                     // All that follow are as long.
                     return total.saturating_add(wait.saturating_mul(most - attempts));
                 }
@@ -112,7 +113,7 @@ fn explained(retry: &Retry) -> u32 {
             let (mut attempts, mut total) = (1, Duration::ZERO);
             loop {
                 let wait = full_wait(retry, attempts);
-                if wait == retry.longest || total > most {
+                if retry.grows_no_more(wait) || total > most {
                     let rest = most.saturating_sub(total).as_nanos().checked_div(wait.as_nanos()).unwrap_or(u128::MAX);
                     // Twice, for jitter halves the waits.
                     return u32::try_from(rest).unwrap_or(u32::MAX).saturating_add(attempts).saturating_mul(2);
@@ -183,6 +184,13 @@ mod tests {
         assert_eq!(next(&retry, Verdict::Retry, 1_000_000, Duration::ZERO, FULL), Next::Again(SECOND - Duration::from_nanos(1)));
         assert!(total_wait(&retry) > Duration::from_secs(1 << 31));
         assert_eq!(total_wait(&Retry::never()), Duration::ZERO);
+    }
+
+    #[test]
+    fn waits_that_do_not_grow_are_counted_at_once() {
+        let retry = Retry::exponential(Duration::from_millis(1), Duration::from_secs(30)).factor(1);
+        assert_eq!(explained(&retry.for_at_most(Duration::from_secs(365 * 24 * 3600))), u32::MAX);
+        assert_eq!(total_wait(&retry.attempts(10_000)), Duration::from_millis(9_999));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The loop: waits for deliveries and news, and leads a subscription through its drain.
 
-use std::{collections::HashSet, future::pending, pin::pin, time::Duration};
+use std::{collections::HashSet, future::pending, pin::pin, sync::atomic::Ordering, time::Duration};
 
 use tidings_core::{BrokerError, Fetch, Fetched, Outcome, Receipt};
 use tokio::{
@@ -101,7 +101,10 @@ impl Work {
             self.flush();
         }
         self.flush();
-        self.name_the_hung();
+        if !self.hand.is_empty() {
+            self.name_the_hung();
+            drain.hung.store(true, Ordering::Relaxed);
+        }
         fetching.ended.map_or(Ok(()), Err)
     }
 

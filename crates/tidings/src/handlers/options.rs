@@ -52,7 +52,8 @@ macro_rules! option_methods {
             self.with($crate::handlers::Options { group, ..Default::default() })
         }
 
-        /// When a failed attempt is repeated and when it is given up; by default [`Retry::default`](crate::Retry).
+        /// When a failed attempt is repeated and when it is given up; by default as the service's settings say
+        /// ([`Retry::default`](crate::Retry), where they say nothing).
         $($vis)* fn retry(self, retry: $crate::handlers::Retry) -> $out $(where $($bound)*)? {
             self.with($crate::handlers::Options { retry: Some(retry), ..Default::default() })
         }
@@ -62,12 +63,13 @@ macro_rules! option_methods {
             self.with($crate::handlers::Options { order: Some(order), ..Default::default() })
         }
 
-        /// How many messages one instance handles at once; by default the service's setting (64). At least 1.
+        /// How many messages one instance handles at once; by default the service's setting (64). 1 to 1,048,576.
         $($vis)* fn concurrency(self, messages: usize) -> $out $(where $($bound)*)? {
             self.with($crate::handlers::Options { concurrency: Some(messages), ..Default::default() })
         }
 
         /// How long one attempt may take until it is cancelled and counts as failed; by default the service's setting (30 s).
+        /// At most a day.
         $($vis)* fn timeout(self, timeout: std::time::Duration) -> $out $(where $($bound)*)? {
             self.with($crate::handlers::Options { timeout: Some(timeout), ..Default::default() })
         }
@@ -131,13 +133,57 @@ impl Default for Retry {
 }
 
 impl Retry {
+    /// The longest wait; the clocks of engines end somewhere.
+    pub(crate) const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+    /// The most attempts: a policy that never ends is none.
+    const MOST_ATTEMPTS: u32 = 10_000;
+    /// The longest time since a message's own.
+    const LONGEST_AGE: Duration = Duration::from_secs(365 * 24 * 3600);
+    /// The shortest first wait: what fails at once would take all of a processor.
+    const SHORTEST: Duration = Duration::from_millis(1);
+
+    /// The part of it that makes no sense, as it is written, and what is allowed.
+    pub(crate) fn mistake(&self) -> Option<(String, &'static str)> {
+        match self.limit {
+            Limit::Attempts(1) => None,
+            _ if self.first < Self::SHORTEST => {
+                Some((format!("a retry that begins with {:?}", self.first), "would never rest: at least 1 ms"))
+            }
+            _ if self.longest > Self::LONGEST => {
+                Some((format!("a retry that waits up to {:?}", self.longest), "waits too long: at most 30 days"))
+            }
+            Limit::Attempts(most) if most > Self::MOST_ATTEMPTS => {
+                Some((format!("`.attempts({most})`"), "would never end: at most 10,000, or `.for_at_most(…)`"))
+            }
+            Limit::Age(most) if most > Self::LONGEST_AGE => {
+                Some((format!("`.for_at_most({most:?})`"), "would never end: at most 365 days"))
+            }
+            _ => None,
+        }
+    }
+
+    /// The default with these figures.
+    pub(crate) fn growing(first: Duration, longest: Duration, attempts: u32) -> Self {
+        Self { first, longest: longest.max(first), limit: Limit::Attempts(attempts), ..Self::default() }
+    }
+
+    /// Whether it ends by time.
+    pub(crate) fn is_by_age(&self) -> bool {
+        matches!(self.limit, Limit::Age(_))
+    }
+
+    /// Whether all waits after one of this length are as long.
+    pub(crate) fn grows_no_more(&self, wait: Duration) -> bool {
+        wait == self.longest || self.factor == 1
+    }
+
     /// One attempt; a failure is a dead letter.
     #[must_use]
     pub fn never() -> Self {
         Self { limit: Limit::Attempts(1), ..Self::default() }
     }
 
-    /// Waits that begin with `first` and double up to `longest`; 5 attempts unless said otherwise.
+    /// Waits that begin with `first`, at least 1 ms, and double up to `longest`, at most 30 days; 5 attempts unless said otherwise.
     #[must_use]
     pub fn exponential(first: Duration, longest: Duration) -> Self {
         Self { first, factor: 2, longest: longest.max(first), limit: Limit::Attempts(5) }
@@ -149,13 +195,14 @@ impl Retry {
         Self { factor: factor.max(1), ..self }
     }
 
-    /// So many attempts in all, at least 1.
+    /// So many attempts in all, 1 to 10,000.
     #[must_use]
     pub fn attempts(self, attempts: u32) -> Self {
         Self { limit: Limit::Attempts(attempts.max(1)), ..self }
     }
 
-    /// As many attempts as fit in `time` since the message's own time, which no restart forgets.
+    /// As many attempts as fit in `time`, at most 365 days, since the message's own time, which no restart forgets; of a message
+    /// that says none, since the first attempt that this process made.
     #[must_use]
     pub fn for_at_most(self, time: Duration) -> Self {
         Self { limit: Limit::Age(time), ..self }

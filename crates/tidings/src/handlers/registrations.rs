@@ -73,11 +73,22 @@ fn registration(entry: Entry<Arc<dyn Dispatch>>, default: &GroupName) -> Result<
 
 fn check(handler: &'static str, options: &Options) -> Result<(), InvalidHandlers> {
     let wrong = |option: String, rule| Err(InvalidHandlers::Option { handler, option, rule });
-    if options.concurrency == Some(0) {
-        return wrong("`.concurrency(0)`".into(), "would handle nothing: at least 1");
+    // As the settings of the same names are bounded.
+    const MOST_AT_ONCE: usize = 1 << 20;
+    const LONGEST: Duration = Duration::from_secs(24 * 3600);
+    match options.concurrency {
+        Some(0) => return wrong("`.concurrency(0)`".into(), "would handle nothing: at least 1"),
+        Some(most) if most > MOST_AT_ONCE => return wrong(format!("`.concurrency({most})`"), "is no bound: at most 1,048,576"),
+        _ => {}
     }
     if options.timeout == Some(Duration::ZERO) {
         return wrong("`.timeout(0)`".into(), "would cancel every attempt: more than nothing");
+    }
+    if let Some(timeout) = options.timeout.filter(|timeout| *timeout > LONGEST) {
+        return wrong(format!("`.timeout({timeout:?})`"), "is no bound: at most 24 h");
+    }
+    if let Some((option, rule)) = options.retry.and_then(|retry| retry.mistake()) {
+        return wrong(option, rule);
     }
     match (options.members, options.start) {
         (Some(Members::Each), Some(start)) => {

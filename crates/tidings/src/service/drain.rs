@@ -1,6 +1,6 @@
 //! Stopping in order: nothing new, what is in hand, what it leaves, then the connections.
 
-use std::{cmp::max, time::Duration};
+use std::{cmp::max, sync::atomic::Ordering, time::Duration};
 
 use tokio::{
     task::JoinSet,
@@ -51,7 +51,10 @@ pub(super) async fn drain(mut running: Running) -> Result<()> {
     running.drain.cut.cancel();
     running.told.abort_all();
     // Cut handlers hand back what they had; that takes a moment, not the time that is left for the relay.
-    let _ = timeout_at(plan.relay, finish(&mut running.parts, &mut failure)).await;
+    if timeout_at(plan.relay, finish(&mut running.parts, &mut failure)).await.is_err() {
+        // Its loop itself is held up.
+        running.drain.hung.store(true, Ordering::Relaxed);
+    }
     running.parts.abort_all();
     running.endless.abort_all();
 

@@ -6,13 +6,12 @@ use axum::Router;
 use futures_util::FutureExt;
 use tidings_core::Source;
 use tokio::{net::TcpListener, task::JoinSet, time::Instant};
-use tokio_util::sync::CancellationToken;
 
 use super::{Service, ServiceError, Stopping, core::Core, health, http, listen::listen, patience::patiently, task};
 use crate::{
     Error, Result,
     delivery::{Drain, Ground, Limits, SubscribeError, Subscriber},
-    handlers::Registration,
+    handlers::{Registration, Retry},
     readiness::State,
     settings::Address,
 };
@@ -179,7 +178,7 @@ impl Running {
             told: JoinSet::new(),
             endless: JoinSet::new(),
             relays: JoinSet::new(),
-            drain: Drain { stop: core.stop.clone(), cut: CancellationToken::new() },
+            drain: Drain { stop: core.stop.clone(), ..Drain::default() },
             relay_drain: Drain::default(),
             addresses: Addresses { admin: Some(admin), ..Addresses::default() },
             #[cfg(feature = "grpc")]
@@ -233,7 +232,7 @@ impl Running {
             let part = self.core.readiness.part("outbox");
             part.set(State::Up);
             let relay = Relay::new(database, &outbox, broker, self.core.metrics.outbox(), part);
-            let Drain { stop, cut } = self.relay_drain.clone();
+            let Drain { stop, cut, .. } = self.relay_drain.clone();
             self.relays.spawn(async move {
                 let ended = relay.run(stop, cut).await;
                 ended.map_err(|source| ServiceError::Ended { part: "the relay", source: source.into() }.into())
@@ -287,6 +286,7 @@ fn limits(core: &Core) -> Result<Limits> {
         parked: settings.get("parked")?,
         parked_bytes: settings.get("parked-bytes")?,
         handler_timeout: settings.get("handler-timeout")?,
+        retry: Retry::growing(settings.get("retry-first")?, settings.get("retry-longest")?, settings.get("retry-attempts")?),
     })
 }
 

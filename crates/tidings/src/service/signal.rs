@@ -1,6 +1,6 @@
 //! SIGTERM and SIGINT: the first asks the service to stop, the second ends the process.
 
-use std::io;
+use std::{io, time::Duration};
 
 use tokio_util::task::AbortOnDropHandle;
 
@@ -55,6 +55,17 @@ impl Signals {
             end();
         }))
     }
+}
+
+/// Ends the process soon, unless `main` comes to its end before: the runtime would wait for ever for a handler that computes on.
+#[expect(clippy::exit, reason = "nothing else ends it")]
+pub(super) fn end_in_spite_of_what_hangs(all_well: bool) {
+    const GRACE: Duration = Duration::from_secs(1);
+    std::thread::spawn(move || {
+        std::thread::sleep(GRACE);
+        tracing::error!("what hangs is left behind: the process ends");
+        std::process::exit(i32::from(!all_well))
+    });
 }
 
 #[expect(clippy::exit, reason = "who signals twice wants the end now")]

@@ -1,6 +1,12 @@
 //! Several services in one process: one command line, one log, one signal handler.
 
-use std::{ffi::OsString, process::exit};
+use std::{
+    ffi::OsString,
+    process::exit,
+    sync::{Arc, atomic::Ordering},
+};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use super::{
     Builder, Service,
@@ -75,7 +81,8 @@ impl Service {
 }
 
 /// Runs services in one process until SIGTERM or SIGINT, then drains all of them at once, each within its own `--drain`; a second
-/// signal ends the process at once.
+/// signal ends the process at once. Where a handler computes on and cannot be cancelled, the process ends a second after the drain,
+/// whatever `main` does then.
 ///
 /// ```no_run
 /// use tidings::{Service, run_together};
@@ -97,32 +104,35 @@ impl Service {
 /// Dropping it stops the services without draining them.
 pub async fn run_together<const N: usize>(services: [Service; N]) -> Result<()> {
     let mut signals = signal::Signals::listen()?;
-    let starting = futures_util::future::join_all(services.map(Service::start));
-    let started: Vec<Result<Running>> = tokio::select! {
-        started = starting => started,
-        () = signals.first() => return Ok(()),
-    };
-    let mut failure = None;
-    let mut running = Vec::with_capacity(N);
-    for one in started {
-        match one {
-            Ok(one) => running.push(one),
-            Err(error) => {
-                failure.get_or_insert(error);
+    let (mut running, mut failure) = (Vec::with_capacity(N), None);
+    let mut starting: FuturesUnordered<_> = services.into_iter().map(Service::start).collect();
+    let signalled = loop {
+        tokio::select! {
+            () = signals.first() => break true,
+            started = starting.next() => match started {
+                Some(Ok(one)) => running.push(one),
+                Some(Err(error)) => drop(failure.get_or_insert(error)),
+                None => break false,
             }
         }
-    }
-    if failure.is_none() {
+    };
+    drop(starting);
+    if failure.is_none() && !signalled {
         tokio::select! {
             () = signals.first() => {}
             error = run::first_failure(&mut running) => failure = Some(error),
         }
     }
-    let _second = signals.end_at_the_next();
+    let second = signals.end_at_the_next();
+    let hung: Vec<_> = running.iter().map(|one| Arc::clone(&one.drain.hung)).collect();
     for stopped in futures_util::future::join_all(running.into_iter().map(Running::stop)).await {
         if let Err(error) = stopped {
             failure.get_or_insert(error);
         }
+    }
+    drop(second);
+    if hung.iter().any(|hung| hung.load(Ordering::Relaxed)) {
+        signal::end_in_spite_of_what_hangs(failure.is_none());
     }
     failure.map_or(Ok(()), Err)
 }

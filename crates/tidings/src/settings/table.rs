@@ -81,6 +81,18 @@ fn events() -> Vec<Setting> {
             .default("30s")
             .between(ms(10), hours(24))
             .help("How long one attempt of a handler may take, where the handler says nothing else"),
+        Setting::number("retry-attempts")
+            .default("5")
+            .between(1, 10_000)
+            .help("How often a message is tried before it is a dead letter, where the handler says nothing else"),
+        Setting::duration("retry-first")
+            .default("100ms")
+            .between(ms(1), hours(1))
+            .help("The longest wait after the first failure; it grows threefold each time"),
+        Setting::duration("retry-longest")
+            .default("30s")
+            .between(ms(1), hours(720))
+            .help("The longest wait after any failure"),
     ];
     settings.map(|setting| setting.group(Group::Events)).into()
 }

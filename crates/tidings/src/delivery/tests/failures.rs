@@ -183,6 +183,18 @@ async fn an_attempt_that_takes_too_long_is_cancelled_and_counts_as_failed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_policy_by_time_goes_on_until_then() {
+    goes_on_for_a_day(message("k", "")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_by_time_ends_for_a_message_that_says_no_time_or_one_to_come() {
+    let next_year = std::time::SystemTime::now() + Duration::from_secs(365 * 24 * 3600);
+    for time in [None, Some(next_year)] {
+        goes_on_for_a_day(message("k", "").into_builder().time(time).build()).await;
+    }
+}
+
+async fn goes_on_for_a_day(message: Message) {
     let (broker, attempts) = (memory(), Seen::new());
     let saw = attempts.clone();
     let handler = move |_: Message, meta: Meta| {
@@ -193,7 +205,7 @@ async fn a_policy_by_time_goes_on_until_then() {
     let patient = Retry::exponential(Duration::from_secs(1), Duration::from_secs(600)).for_at_most(24 * hour);
     let rig = Rig::new(broker.clone()).start(Handlers::new().on_topic("t", handler.retry(patient).order(Order::None))).await;
     let begun = tokio::time::Instant::now();
-    rig.publish(&[message("k", "")]).await;
+    rig.publish(&[message]).await;
     tokio::time::timeout(25 * hour, async {
         while broker.dead_letters().is_empty() {
             tokio::time::sleep(Duration::from_secs(60)).await;

@@ -95,6 +95,18 @@ fn options_without_sense_are_refused() {
     assert!(none.contains("`.concurrency(0)` would handle nothing"), "{none}");
     let never = error(Handlers::new().on(welcome).timeout(Duration::ZERO));
     assert!(never.contains("`.timeout(0)` would cancel every attempt"), "{never}");
+    let (hour, day) = (Duration::from_secs(3600), Duration::from_secs(24 * 3600));
+    for (handlers, said) in [
+        (Handlers::new().on(welcome.concurrency(usize::MAX)), "at most 1,048,576"),
+        (Handlers::new().on(welcome.timeout(Duration::MAX)), "at most 24 h"),
+        (Handlers::new().on(welcome.retry(Retry::exponential(Duration::ZERO, Duration::ZERO))), "at least 1 ms"),
+        (Handlers::new().on(welcome.retry(Retry::exponential(hour, Duration::MAX))), "at most 30 days"),
+        (Handlers::new().on(welcome.retry(Retry::default().attempts(u32::MAX))), "at most 10,000"),
+        (Handlers::new().on(welcome.retry(Retry::default().for_at_most(366 * day))), "at most 365 days"),
+    ] {
+        let refused = error(handlers);
+        assert!(refused.contains(said), "{refused}");
+    }
     let refused = Handlers::new().on(welcome.each_instance().start(Start::First)).registrations(&group()).unwrap_err();
     assert!(matches!(refused, InvalidHandlers::Option { .. }), "{refused}");
     assert!(refused.to_string().contains("`.start(First)` has no meaning with `.each_instance()`"), "{refused}");

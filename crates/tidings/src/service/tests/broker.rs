@@ -68,9 +68,11 @@ async fn a_subscribing_service_is_ready_only_while_its_broker_is_up() {
     until(|| async { get(admin, "/readyz").await.0 == 503 }).await;
     let (_, ready) = get(admin, "/readyz").await;
     assert!(ready.contains(r#""broker":{"reason":"moody: connection refused","state":"down"}"#), "{ready}");
+    assert!(metric(admin, r#"tidings_broker_up{broker="moody"} 0"#).await);
     broker.is(Health::Warning("80 % full".to_owned()));
     until(|| async { get(admin, "/readyz").await.0 == 200 }).await;
     assert!(get(admin, "/readyz").await.1.contains("80 % full"));
+    assert!(metric(admin, r#"tidings_broker_up{broker="moody"} 1"#).await);
     assert!(metric(admin, "tidings_broker_moods_total 3").await, "{}", get(admin, "/metrics").await.1);
     running.stop().await.unwrap();
 }

@@ -15,3 +15,4 @@ mod python;
 mod refusals;
 mod smtp;
 mod support;
+mod trace;

@@ -20,9 +20,17 @@ mod settings;
 pub mod store;
 pub mod token;
 
+use std::sync::Arc;
+
 use tidings::{Service, service::Builder, settings::Group};
 
-use crate::{password::Passwords, proto::user_service_server::UserServiceServer, rpc::Users, store::Store, token::Tokens};
+use crate::{
+    password::Passwords,
+    proto::user_service_server::UserServiceServer,
+    rpc::{Guarded, Users},
+    store::Store,
+    token::Tokens,
+};
 
 /// The service with its settings, not yet read.
 pub fn builder() -> Builder {
@@ -46,11 +54,12 @@ pub async fn assemble(service: Service) -> tidings::Result<Service> {
     let settings = service.settings();
     let access = settings::access(settings)?;
     let passwords = Passwords::new(settings::hashes_at_once(settings)?);
-    let tokens = Tokens::open(settings::token_policy(settings)?)?;
+    let tokens = Arc::new(Tokens::open(settings::token_policy(settings)?)?);
     // A generated server has a limit of its own beside the framework's.
     let largest: usize = settings.get("grpc-message")?;
     let database = service.database().await?;
     let store = Store::open(&database, service.outbox(&database).await?).await?;
-    let calls = UserServiceServer::new(Users::new(store, passwords, tokens, access));
-    Ok(service.grpc(calls.max_decoding_message_size(largest)).grpc_reflection(proto::DESCRIPTORS))
+    let calls = UserServiceServer::new(Users::new(store, passwords, Arc::clone(&tokens)));
+    let calls = Guarded::new(calls.max_decoding_message_size(largest), access, tokens);
+    Ok(service.grpc(calls).grpc_reflection(proto::DESCRIPTORS))
 }

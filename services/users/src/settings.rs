@@ -43,7 +43,7 @@ pub(crate) fn token_policy(settings: &Settings) -> Result<TokenPolicy, SettingsE
     })
 }
 
-/// Who may read users.
+/// Who may make the calls that need a token where one is required.
 pub(crate) fn access(settings: &Settings) -> Result<Access, SettingsError> {
     Ok(if settings.get("require-auth")? { Access::Token } else { Access::Open })
 }

@@ -50,7 +50,9 @@ pub(super) async fn open(
     loop {
         let error = match sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&pool).await {
             Ok(_) => return Ok(pool),
-            Err(source) => explained(source, &path).unwrap_or_else(|source| DatabaseError::Unavailable { place: redacted(url), source }),
+            Err(source) => {
+                explained(source, &path).unwrap_or_else(|source| DatabaseError::Unavailable { place: redacted(url), source })
+            }
         };
         // SQLite itself has waited before it says so.
         if !matches!(error, DatabaseError::Locked { .. }) || begun.elapsed() > options.wait {

@@ -89,10 +89,7 @@ fn events() -> Vec<Setting> {
             .default("100ms")
             .between(ms(1), hours(1))
             .help("The longest wait after the first failure; it grows threefold each time"),
-        Setting::duration("retry-longest")
-            .default("30s")
-            .between(ms(1), hours(720))
-            .help("The longest wait after any failure"),
+        Setting::duration("retry-longest").default("30s").between(ms(1), hours(720)).help("The longest wait after any failure"),
     ];
     settings.map(|setting| setting.group(Group::Events)).into()
 }

@@ -45,7 +45,10 @@ fn is_bcrypt(stored: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::password::FAILED_LOGIN;
 
     /// Written by golang.org/x/crypto/bcrypt, `DefaultCost`, of `test123`.
     const GO: &str = "$2a$10$DI8yy7IV7SwBZRQh2pD66OqoKJPbvL8EB1GbwmSdru2RS0EkXmoW2";
@@ -63,6 +66,20 @@ mod tests {
     fn the_decoy_costs_what_a_real_hash_costs() {
         assert!(is_readable(DECOY) && is_current(DECOY));
         assert!(!fits(b"", DECOY));
+    }
+
+    #[test]
+    fn each_kind_of_check_takes_less_than_a_failed_login() {
+        for stored in [DECOY, GO] {
+            // Of a few, for a busy machine makes any one of them slow.
+            let times = (0..8).map(|_| {
+                let began = Instant::now();
+                assert!(!fits(b"wrong", stored));
+                began.elapsed()
+            });
+            let best = times.min().unwrap();
+            assert!(best < FAILED_LOGIN, "{stored}: {best:?}");
+        }
     }
 
     #[test]

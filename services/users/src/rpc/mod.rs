@@ -2,12 +2,16 @@
 //!
 //! No answer carries a password or its hash. What a caller cannot mend is logged, and answered without the reason.
 
+mod access;
 mod login;
 mod status;
+
+use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 use tracing::info;
 
+pub use self::access::{Access, Guarded};
 use crate::{
     domain::{Password, User, UserId},
     password::Passwords,
@@ -24,33 +28,14 @@ const PAGE: u32 = 1_000;
 pub struct Users {
     store: Store,
     passwords: Passwords,
-    tokens: Tokens,
-    access: Access,
-}
-
-/// Who may read users.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Anyone, as with the tutorial's service.
-    Open,
-    /// Who shows a token that holds, in `authorization: Bearer <token>`.
-    Token,
+    tokens: Arc<Tokens>,
 }
 
 impl Users {
-    /// The calls over their parts.
+    /// The calls over their parts. Who may make them, [`Guarded`] decides.
     #[must_use]
-    pub fn new(store: Store, passwords: Passwords, tokens: Tokens, access: Access) -> Self {
-        Self { store, passwords, tokens, access }
-    }
-
-    fn admit<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        if self.access == Access::Open {
-            return Ok(());
-        }
-        let token = bearer(request).ok_or_else(|| Status::unauthenticated("this call needs `authorization: Bearer <token>`"))?;
-        self.tokens.check(token)?;
-        Ok(())
+    pub fn new(store: Store, passwords: Passwords, tokens: Arc<Tokens>) -> Self {
+        Self { store, passwords, tokens }
     }
 }
 
@@ -66,14 +51,12 @@ impl UserService for Users {
     }
 
     async fn get(&self, request: Request<proto::User>) -> Result<Response<proto::Response>, Status> {
-        self.admit(&request)?;
         let id: UserId = request.into_inner().id.parse()?;
         let user = self.store.get(id).await?.ok_or_else(|| Status::not_found("no user has this id"))?;
         Ok(Response::new(one(user)))
     }
 
     async fn get_all(&self, request: Request<proto::Request>) -> Result<Response<proto::Response>, Status> {
-        self.admit(&request)?;
         let (after, size) = page_of(request.get_ref())?;
         // One more tells whether there is a next page.
         let mut users = self.store.page(after, size + 1).await?;
@@ -126,12 +109,6 @@ fn page_of(request: &proto::Request) -> Result<(Option<UserId>, u32), Status> {
     Ok((after, size))
 }
 
-/// The token of the `authorization` header, whose scheme is told apart by no case (RFC 7235, 2.1).
-fn bearer<T>(request: &Request<T>) -> Option<&str> {
-    let (scheme, token) = request.metadata().get("authorization")?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,19 +132,5 @@ mod tests {
             assert_eq!(refused.code(), tonic::Code::InvalidArgument);
             assert!(refused.message().starts_with("page_token"));
         }
-    }
-
-    #[test]
-    fn a_bearer_token_is_found_whatever_the_case_of_its_scheme() {
-        let with = |value: &str| {
-            let mut request = Request::new(());
-            request.metadata_mut().insert("authorization", value.parse().unwrap());
-            bearer(&request).map(str::to_owned)
-        };
-        assert_eq!(with("Bearer a.b.c").as_deref(), Some("a.b.c"));
-        assert_eq!(with("bearer  a.b.c ").as_deref(), Some("a.b.c"));
-        assert_eq!(with("Basic a.b.c"), None);
-        assert_eq!(with("a.b.c"), None);
-        assert_eq!(bearer(&Request::new(())), None);
     }
 }

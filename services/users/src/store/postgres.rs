@@ -15,13 +15,14 @@ pub(super) const LOCK: &str = "LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE";
 /// Lets one instance at a time look at the table.
 pub(super) const ONE_AT_A_TIME: &str = "SELECT pg_advisory_xact_lock(hashtextextended('users', 0))";
 
-/// Whether to try again later may help, by the class or code of the SQLSTATE: connection, rolled back (deadlock), resources,
-/// operator intervention (shutdown, cancelled), system error; read only (a server that is not yet the primary), lock not
-/// available.
+/// Whether to try again later may help, by the class or code of the SQLSTATE: connection, login refused, rolled back (deadlock),
+/// resources, operator intervention (shutdown, cancelled), system error; read only (a server that is not yet the primary), no
+/// such database (dropped or renamed), lock not available.
 pub(super) fn is_unavailable(error: &sqlx::Error) -> bool {
     let Some(said) = error.as_database_error().and_then(|said| said.try_downcast_ref::<PgDatabaseError>()) else {
         return false;
     };
     let code = said.code();
-    ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class)) || ["25006", "55P03"].contains(&code)
+    ["08", "28", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+        || ["25006", "3D000", "55P03"].contains(&code)
 }

@@ -174,10 +174,12 @@ async fn where_a_token_is_required_reading_needs_one_and_the_rest_does_not() {
     refused(client.get(get.clone()).await, Code::Unauthenticated);
     refused(client.get_all(proto::Request::default()).await, Code::Unauthenticated);
     refused(client.get(with_token(get.clone(), "a.b.c")).await, Code::Unauthenticated);
+    refused(users.later_call(Request::new(ada())).await, Code::Unauthenticated);
 
     let token = client.auth(with_password("ada@example.com", "correct horse")).await.unwrap().into_inner().token;
     assert_eq!(client.get(with_token(get, &token)).await.unwrap().into_inner().user, Some(created));
     client.get_all(with_token(proto::Request::default(), &token)).await.unwrap();
+    refused(users.later_call(with_token(ada(), &token)).await, Code::Unimplemented);
     client.validate_token(Token { token, ..Default::default() }).await.unwrap();
 
     let mut health = tonic_health::pb::health_client::HealthClient::new(users.channel());
@@ -223,6 +225,44 @@ async fn while_the_database_is_away_every_call_that_needs_it_is_unavailable() {
     let created = client.create(ada()).await.unwrap().into_inner().user.unwrap();
     let token = client.auth(with_password("ada@example.com", "correct horse")).await.unwrap().into_inner();
     postgres.stop().await;
+    every_call_that_needs_the_database_is_unavailable(&users, &created).await;
+    client.validate_token(token).await.expect("a token needs no database");
+    postgres.restart().await;
+    client.get(User { id: created.id, ..Default::default() }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_that_was_dropped_is_an_absent_one() {
+    let Some(postgres) = Postgres::shared().await else { return };
+    let database = postgres.database().await;
+    let users = Users::start(&["--database", &database]).await;
+    let created = users.client().create(ada()).await.unwrap().into_inner().user.unwrap();
+    let name = database.rsplit('/').next().unwrap();
+    postgres.sql(&postgres.url(), &format!("DROP DATABASE {name} WITH (FORCE)")).await;
+    every_call_that_needs_the_database_is_unavailable(&users, &created).await;
+}
+
+#[tokio::test]
+async fn a_database_that_lets_the_service_in_no_more_is_an_absent_one() {
+    let Some(postgres) = Postgres::shared().await else { return };
+    let database = postgres.database().await;
+    let name = database.rsplit('/').next().unwrap();
+    let role = format!("role_of_{name}");
+    let owned = format!("CREATE ROLE {role} LOGIN; ALTER DATABASE {name} OWNER TO {role}");
+    postgres.sql(&postgres.url(), &owned).await;
+    let as_role = database.replace("postgres@", &format!("{role}@"));
+    let users = Users::start(&["--database", &as_role]).await;
+    let created = users.client().create(ada()).await.unwrap().into_inner().user.unwrap();
+    postgres.sql(&postgres.url(), &format!("ALTER ROLE {role} NOLOGIN")).await;
+    let cut = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'");
+    postgres.sql(&postgres.url(), &cut).await;
+    every_call_that_needs_the_database_is_unavailable(&users, &created).await;
+    postgres.sql(&postgres.url(), &format!("ALTER ROLE {role} LOGIN")).await;
+    users.client().get(User { id: created.id, ..Default::default() }).await.unwrap();
+}
+
+async fn every_call_that_needs_the_database_is_unavailable(users: &Users, created: &User) {
+    let mut client = users.client();
     for _ in 0..2 {
         let get = User { id: created.id.clone(), ..Default::default() };
         refused(client.get(get).await, Code::Unavailable);
@@ -230,7 +270,4 @@ async fn while_the_database_is_away_every_call_that_needs_it_is_unavailable() {
         refused(client.get_all(Request::new(proto::Request::default())).await, Code::Unavailable);
         refused(client.auth(with_password("ada@example.com", "correct horse")).await, Code::Unavailable);
     }
-    client.validate_token(token).await.expect("a token needs no database");
-    postgres.restart().await;
-    client.get(User { id: created.id, ..Default::default() }).await.unwrap();
 }

@@ -6,14 +6,15 @@ use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tidings::service::Running;
 use tidings_testing::servers::folder;
 use tonic::{
-    Request,
+    Request, Status,
+    codegen::http::uri::PathAndQuery,
     transport::{Channel, Endpoint},
 };
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient, server_reflection_request::MessageRequest,
     server_reflection_response::MessageResponse,
 };
-use users::proto::{User, user_service_client::UserServiceClient};
+use users::proto::{self, User, user_service_client::UserServiceClient};
 
 /// The table that gorm made of the tutorial's `pb.User`.
 pub(crate) const TUTORIAL: &str = r#"CREATE TABLE "users" ("id" text, "name" text, "company" text, "email" text, "password" text,
@@ -58,6 +59,15 @@ impl Users {
 
     pub(crate) fn client(&self) -> UserServiceClient<Channel> {
         UserServiceClient::new(self.channel())
+    }
+
+    /// A call that the service does not have yet.
+    pub(crate) async fn later_call(&self, request: Request<User>) -> Result<(), Status> {
+        let path = PathAndQuery::from_static("/go.micro.srv.user.UserService/Delete");
+        let mut grpc = tonic::client::Grpc::new(self.channel());
+        grpc.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<User, proto::Response>::default();
+        grpc.unary(request, path, codec).await.map(drop)
     }
 
     /// The services that reflection lists.

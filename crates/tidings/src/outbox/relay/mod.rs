@@ -28,7 +28,7 @@ use crate::{
 };
 use cursor::Cursor;
 use lock::{Held, Lock};
-use notify::Notified;
+pub(crate) use notify::Notified;
 pub(crate) use pace::Hot;
 use pace::Pace;
 use plan::Plan;

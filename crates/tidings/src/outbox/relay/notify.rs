@@ -5,7 +5,7 @@ use sqlx::postgres::PgListener;
 
 /// Notifications for one service, or none for ever.
 #[derive(Debug)]
-pub(super) enum Notified {
+pub(crate) enum Notified {
     Never,
     #[cfg(feature = "postgres")]
     Listening {
@@ -16,14 +16,14 @@ pub(super) enum Notified {
 
 impl Notified {
     #[cfg(feature = "postgres")]
-    pub(super) async fn listen(pool: &sqlx::PgPool, service: &str) -> sqlx::Result<Self> {
+    pub(crate) async fn listen(pool: &sqlx::PgPool, service: &str) -> sqlx::Result<Self> {
         let mut listener = PgListener::connect_with(pool).await?;
         listener.listen(crate::outbox::CHANNEL).await?;
         Ok(Self::Listening { listener: Box::new(listener), service: service.to_owned() })
     }
 
     /// Waits for the next one; a listener that fails is given up, since polling goes on anyway.
-    pub(super) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         #[cfg(feature = "postgres")]
         while let Self::Listening { listener, service } = self {
             match listener.recv().await {

@@ -1,6 +1,8 @@
 //! One relay at a time, and always one.
 
 use super::*;
+#[cfg(feature = "postgres")]
+use crate::outbox::{Wake, relay::Notified};
 
 #[tokio::test]
 async fn a_second_relay_sends_nothing_until_the_first_is_gone() {
@@ -15,8 +17,10 @@ async fn a_second_relay_sends_nothing_until_the_first_is_gone() {
         let mut numbers = received.numbers(199).await;
         bench.until_empty().await;
         first.crash().await;
+        let gone = tokio::time::Instant::now();
         bench.publish(&[noted(201)]).await;
         numbers.extend(received.numbers(1).await);
+        assert!(gone.elapsed() >= Duration::from_secs(3), "what the first had sent may still be on its way");
         numbers.sort_unstable();
         assert_eq!(numbers, (2..=201).collect::<Vec<_>>(), "each once");
         second.stop().await;
@@ -50,4 +54,29 @@ async fn a_relay_that_is_cut_ends_at_once_and_leaves_the_rows() {
         bench.publish(&[noted(1)]).await;
         assert_eq!(bench.count("tidings_outbox").await, 1);
     }
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_relay_elsewhere_is_told_of_rows_where_that_is_set() {
+    let Some(bench) = Bench::postgres().await else { return };
+    let Database::Postgres(pool) = &bench.database else { unreachable!("of Postgres") };
+    let mut notified = Notified::listen(pool, "users").await.unwrap();
+    let told = OutboxOptions { wake: Wake::Notify, ..OutboxOptions::default() };
+    let elsewhere = Outbox::open(&bench.database, "users", Source::new("/users").unwrap(), told).await.unwrap();
+    let mut tx = Tx::begin(&bench.database).await;
+    tx.publish(&elsewhere, &[noted(1)]).await;
+    tx.commit().await;
+    tokio::time::timeout(Duration::from_secs(30), notified.next()).await.unwrap();
+    // A relay that listens moves it, too.
+    let (broker, mut received) = broker().await;
+    let running = Running::start(Relay::new(
+        bench.database.clone(),
+        &elsewhere,
+        Arc::clone(&broker),
+        bench.metrics.clone(),
+        Readiness::new().part("outbox"),
+    ));
+    assert_eq!(received.numbers(1).await, [1]);
+    running.stop().await;
 }

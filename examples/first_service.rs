@@ -15,7 +15,7 @@ struct UserCreated {
 }
 
 async fn welcome(user: UserCreated) -> Result<(), Failure> {
-    println!("welcome, {}", user.name);
+    println!("welcome, {}", user.name); // an error is a failed attempt, retried with back-off
     Ok(())
 }
 
@@ -26,9 +26,8 @@ async fn main() -> tidings::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use tidings_testing::TestService;
-
     use super::*;
+    use tidings_testing::TestService;
 
     #[tokio::test]
     async fn every_new_user_is_welcomed() {

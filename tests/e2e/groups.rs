@@ -5,30 +5,45 @@ use std::collections::BTreeMap;
 use std::fs;
 use tidings_testing::servers::{Nats, eventually};
 
-/// Services that have nothing to do with each other but the event.
-const SUBSCRIBERS: [&str; 11] =
-    ["audit", "billing", "crm", "export", "fraud", "greeter", "invites", "loyalty", "newsletter", "quotas", "search"];
+/// Services of one program, under names of their own: to the others and to the broker they are as different as any, for a name is a
+/// group. Two more run beside them that are other programs: `email`, and `audit`, which subscribes to a pattern and reads no type.
+const GREETERS: [&str; 10] =
+    ["billing", "crm", "export", "fraud", "greeter", "invites", "loyalty", "newsletter", "quotas", "search"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twelve_services_act_on_one_event_and_the_users_program_stays_the_same() {
     let _turn = among_others().await;
-    let ground = Ground::embedded();
+    twelve_services_act_on_one_event(&Ground::embedded()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twelve_services_act_on_one_event_on_jetstream() {
+    let _turn = among_others().await;
+    let Some(nats) = Nats::with_jetstream().await else { return };
+    twelve_services_act_on_one_event(&Ground::on(&nats.jetstream_url())).await;
+}
+
+async fn twelve_services_act_on_one_event(ground: &Ground) {
     let users = ground.users(&[]).await;
     let before = (users.process.id(), fs::read(program("users")).unwrap());
-
-    let email = ground.email(&[]).await;
-    let subscriber = program_of("examples", "first-service");
-    let mut subscribers = Vec::new();
-    for name in SUBSCRIBERS {
-        subscribers.push(ground.service(name, &subscriber, &["--name", name]).await);
-    }
+    let subscribers = twelve_subscribers(ground).await;
     let created = create_all(&users.client(), 0..1).await;
 
     ground.mails().reach(&created, SOON).await;
-    for subscriber in subscribers.iter().chain([&email]) {
+    for subscriber in &subscribers {
         eventually(SOON, async || handled(subscriber).await == 1.0).await;
     }
     assert!((users.process.id(), fs::read(program("users")).unwrap()) == before, "users was changed or started again");
+}
+
+async fn twelve_subscribers(ground: &Ground) -> Vec<Running> {
+    let (greeter, audit) = (program_of("examples", "first-service"), program_of("examples", "audit"));
+    let mut subscribers = vec![ground.email(&[]).await, ground.service("audit", &audit, &[]).await];
+    for name in GREETERS {
+        subscribers.push(ground.service(name, &greeter, &["--name", name]).await);
+    }
+    assert_eq!(subscribers.len(), 12);
+    subscribers
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,5 +88,6 @@ async fn three_instances_share_the_mails(ground: &Ground) {
 }
 
 async fn handled(service: &Running) -> f64 {
-    service.metric("tidings_messages_handled_total", "user.created").await
+    // A topic or a pattern, as the service subscribed.
+    service.metric("tidings_messages_handled_total", "\"user.").await
 }

@@ -11,39 +11,55 @@ use std::process::Command;
 struct Need {
     what: &'static str,
     found: fn() -> bool,
+    /// Its package on Debian.
     debian: &'static str,
-    homebrew: &'static str,
+    /// Its package for each of [`OTHERS`].
+    others: [&'static str; OTHERS.len()],
     /// Its service on Debian, which no test needs.
     service: Option<&'static str>,
 }
+
+/// How other systems install packages: the program that is asked, and the command up to the packages.
+const OTHERS: [(&str, &str); 5] = [
+    ("dnf", "sudo dnf install"),
+    ("pacman", "sudo pacman -S"),
+    ("zypper", "sudo zypper install"),
+    ("apk", "sudo apk add"),
+    ("brew", "brew install"),
+];
 
 const NEEDS: [Need; 3] = [
     Need {
         what: "nats-server",
         found: || find("nats-server").is_some(),
         debian: "nats-server",
-        homebrew: "nats-server",
+        others: ["nats-server"; OTHERS.len()],
         service: Some("nats-server"),
     },
     Need {
         what: "PostgreSQL",
         found: || find("initdb").is_some(),
         debian: "postgresql",
-        homebrew: "postgresql@17",
+        others: ["postgresql-server", "postgresql", "postgresql-server", "postgresql", "postgresql@17"],
         service: Some("postgresql"),
     },
     Need {
         what: "Python with venv",
         found: || find("python3").is_some_and(|python| asked(&mut command(python, &["-c", "import venv, ensurepip"])).is_some()),
         debian: "python3-venv",
-        homebrew: "python",
+        others: ["python3", "python", "python3", "python3", "python"],
         service: None,
     },
 ];
 
 /// What counts instructions; there is none for macOS.
-const VALGRIND: Need =
-    Need { what: "valgrind", found: || find("valgrind").is_some(), debian: "valgrind", homebrew: "valgrind", service: None };
+const VALGRIND: Need = Need {
+    what: "valgrind",
+    found: || find("valgrind").is_some(),
+    debian: "valgrind",
+    others: ["valgrind"; OTHERS.len()],
+    service: None,
+};
 
 /// Sees to it that all that the tests need is there.
 ///
@@ -68,7 +84,7 @@ fn install(needs: &[Need]) -> Result<()> {
     }
     let names = missing.iter().map(|need| need.what).collect::<Vec<_>>().join(", ");
     if find("apt-get").is_none() {
-        bail!("missing: {names}; install it first{}", homebrew_command(&missing));
+        bail!("missing: {names}; {}", elsewhere(&missing, |program| find(program).is_some()));
     }
     println!("missing: {names}; installing with apt-get");
     install_on_debian(&missing).with_context(|| {
@@ -81,9 +97,16 @@ fn install(needs: &[Need]) -> Result<()> {
     }
 }
 
-fn homebrew_command(missing: &[&Need]) -> String {
-    let packages = missing.iter().map(|need| need.homebrew).collect::<Vec<_>>().join(" ");
-    format!(", on macOS with `brew install {packages}`")
+/// What to run on a system that is not Debian's.
+fn elsewhere(missing: &[&Need], is_there: impl Fn(&str) -> bool) -> String {
+    match OTHERS.iter().position(|(program, _)| is_there(program)) {
+        Some(system) => {
+            let packages = missing.iter().map(|need| need.others[system]).collect::<Vec<_>>().join(" ");
+            // Not every version of every system has nats-server.
+            format!("run `{} {packages}`, put on PATH what it does not know, and try again", OTHERS[system].1)
+        }
+        None => "install it, put it on PATH, and try again".to_owned(),
+    }
 }
 
 fn install_on_debian(missing: &[&Need]) -> Result<()> {
@@ -138,4 +161,18 @@ fn as_root(words: &[&str]) -> Command {
     let mut command = command(prefix[0], &prefix[1..]);
     command.arg("DEBIAN_FRONTEND=noninteractive").args(words);
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_system_is_told_its_own_command() {
+        let missing: Vec<&Need> = NEEDS.iter().collect();
+        let told = |there: &str| elsewhere(&missing, |program| program == there);
+        assert!(told("dnf").starts_with("run `sudo dnf install nats-server postgresql-server python3`"));
+        assert!(told("brew").starts_with("run `brew install nats-server postgresql@17 python`"));
+        assert!(told("emerge").starts_with("install it"));
+    }
 }

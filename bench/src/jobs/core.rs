@@ -38,8 +38,24 @@ pub(super) fn all() -> Vec<Comparison> {
             ],
         ),
         comparison(
-            "nats publish, CloudEvents, 1 KiB",
+            "nats publish, bare, 1 KiB",
+            "With 1 KiB.",
+            vec![
+                variant!("async-nats", |w| raw_publish(w, Wire::Bare, 1024)),
+                variant!("tidings-nats" >= 0.95, |w| our_publish(w, "bare", 1024)),
+            ],
+        ),
+        comparison(
+            "nats publish, CloudEvents, 128 B",
             "The same with the CloudEvents headers on both sides.",
+            vec![
+                variant!("async-nats", |w| raw_publish(w, Wire::CloudEvents, 128)),
+                variant!("tidings-nats" >= 0.95, |w| our_publish(w, "cloudevents", 128)),
+            ],
+        ),
+        comparison(
+            "nats publish, CloudEvents, 1 KiB",
+            "With 1 KiB.",
             vec![
                 variant!("async-nats", |w| raw_publish(w, Wire::CloudEvents, 1024)),
                 variant!("tidings-nats" >= 0.95, |w| our_publish(w, "cloudevents", 1024)),

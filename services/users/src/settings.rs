@@ -24,7 +24,8 @@ pub(crate) fn table() -> [Setting; 7] {
         Setting::text("auth-issuer").default("go.micro.srv.user").help("Who gives the tokens: their claim `iss`"),
         Setting::text("auth-audience").default("tidings").help("Whom the tokens are for: their claim `aud`"),
         Setting::duration("auth-lifetime").default("72h").between(MINUTE, YEAR).help("How long a token holds"),
-        Setting::switch("require-auth").help("Refuse Get and GetAll without `authorization: Bearer <token>`"),
+        Setting::switch("require-auth")
+            .help("Refuse every call but Create, Auth and ValidateToken without `authorization: Bearer <token>`"),
         Setting::number("password-hashes")
             .between(1, 1_024)
             .help("The most passwords that are hashed at once, 19 MiB each; the number of cores when not set"),

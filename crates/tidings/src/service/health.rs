@@ -9,7 +9,7 @@ use super::core::Core;
 use crate::readiness::State;
 
 /// How often the broker's health is looked at, so that readiness follows within 2 s.
-const BROKER_PACE: Duration = Duration::from_millis(500);
+const BROKER_PACE: Duration = Duration::from_millis(250);
 /// How often the database is asked.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 const DATABASE_PACE: Duration = Duration::from_secs(2);

@@ -132,7 +132,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use bytes::Bytes;
-    use tidings_core::{Headers, Key, Source, Topic, TraceContext, wire::Origin};
+    use tidings_core::{Headers, Key, MessageId, Source, Topic, TraceContext, wire::Origin};
 
     use super::*;
 
@@ -143,7 +143,7 @@ mod tests {
     fn back(headers: &HeaderMap, body: &Bytes) -> Message {
         let mut incoming = Incoming::new(topic(), body.clone());
         read(headers, &mut incoming);
-        incoming.finish(Origin { source: Source::new("/nats").unwrap(), id: || None })
+        incoming.finish(Origin { source: Source::new("/nats").unwrap(), id: MessageId::generate })
     }
 
     #[test]

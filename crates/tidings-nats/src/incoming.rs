@@ -53,13 +53,13 @@ impl Reader {
         Some(topic)
     }
 
-    /// The message; `id` makes the id of one that has none, where its place gives it one.
+    /// The message; `id` makes the id of one that has none.
     pub(crate) fn message(
         &self,
         topic: Topic,
         headers: Option<&async_nats::HeaderMap>,
         payload: Bytes,
-        id: impl FnOnce() -> Option<MessageId>,
+        id: impl FnOnce() -> MessageId,
     ) -> Message {
         let binary = headers.is_some_and(headers::are_attributes);
         let enveloped = (self.wire == Wire::GoMicro && !binary).then(|| envelope::read(&topic, &payload)).flatten();
@@ -101,7 +101,7 @@ mod tests {
         let mut reader = reader("user.created");
         let topic = reader.topic("user.created").unwrap();
         let read = |headers: Option<&async_nats::HeaderMap>, payload: &'static str| {
-            reader.message(topic.clone(), headers, Bytes::from_static(payload.as_bytes()), || MessageId::new("made").ok())
+            reader.message(topic.clone(), headers, Bytes::from_static(payload.as_bytes()), || MessageId::new("made").unwrap())
         };
         assert_eq!(&read(None, r#"{"Body":"e30="}"#).body()[..], b"{}");
         assert_eq!(&read(None, r#"{"id":"42"}"#).body()[..], br#"{"id":"42"}"#);

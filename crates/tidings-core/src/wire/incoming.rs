@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::{STRUCTURED, parse_time, structured};
-use crate::{Headers, Key, Message, MessageId, Source, Text, Topic, TraceContext, message::LateId};
+use crate::{Headers, Key, Message, MessageId, Source, Text, Topic, TraceContext};
 
 const JSON: &str = "application/json";
 
@@ -14,8 +14,7 @@ const JSON: &str = "application/json";
 pub struct Origin<F> {
     /// The source that it gets: the engine's place, such as `/jetstream/TIDINGS`.
     pub source: Source,
-    /// Makes the id that it gets, from its place in the engine, so that a redelivery is recognised; `None` where it has no
-    /// such place, for any new one.
+    /// Makes the id that it gets, from its place in the engine, so that a redelivery is recognised.
     pub id: F,
 }
 
@@ -91,7 +90,7 @@ impl Incoming {
     }
 
     /// The message. What it does not say of itself comes from `origin`.
-    pub fn finish<F: FnOnce() -> Option<MessageId>>(mut self, origin: Origin<F>) -> Message {
+    pub fn finish<F: FnOnce() -> MessageId>(mut self, origin: Origin<F>) -> Message {
         if self.is_structured()
             && let Some(data) = structured::read(&self.body.clone(), &mut self)
         {
@@ -104,13 +103,13 @@ impl Incoming {
         Message {
             // An id alone says nothing: it is unlike the others of its source only.
             source: self.source.unwrap_or(origin.source),
-            id: self.id.or_else(origin.id).map_or_else(LateId::default, LateId::Given),
+            id: self.id.unwrap_or_else(origin.id),
             topic: self.topic,
             event_type: self.event_type,
             time: self.time,
             content_type: self.content_type,
             key: self.key,
-            trace: trace.map(Box::new),
+            trace,
             dedup: None,
             headers: self.headers,
             body: self.body,

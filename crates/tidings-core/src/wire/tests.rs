@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::*;
 use crate::{Key, Message, MessageId, Source, Topic, TraceContext};
 
-fn origin() -> Origin<impl FnOnce() -> Option<MessageId>> {
-    Origin { source: Source::new("/engine").unwrap(), id: || MessageId::new("stream:7").ok() }
+fn origin() -> Origin<impl FnOnce() -> MessageId> {
+    Origin { source: Source::new("/engine").unwrap(), id: || MessageId::new("stream:7").unwrap() }
 }
 
 fn topic() -> Topic {

@@ -152,7 +152,7 @@ impl Inbound {
             match subscriber.poll_next_unpin(cx) {
                 Poll::Ready(Some(raw)) => {
                     if let Some(topic) = reader.topic(&raw.subject) {
-                        let message = reader.message(topic, raw.headers.as_ref(), raw.payload, || Some(ids.next()));
+                        let message = reader.message(topic, raw.headers.as_ref(), raw.payload, || ids.next());
                         received.push(Delivery { message, receipt: Receipt([0; 3]), attempts: 0, deliveries: None });
                     }
                 }

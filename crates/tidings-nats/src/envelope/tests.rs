@@ -9,7 +9,7 @@ fn topic() -> Topic {
 }
 
 fn received(payload: &str) -> Option<Message> {
-    let origin = Origin { source: Source::new("/nats").unwrap(), id: || MessageId::new("made").ok() };
+    let origin = Origin { source: Source::new("/nats").unwrap(), id: || MessageId::new("made").unwrap() };
     read(&topic(), payload.as_bytes()).map(|incoming| incoming.finish(origin))
 }
 

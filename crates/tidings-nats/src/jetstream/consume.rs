@@ -350,6 +350,6 @@ impl Fetch for PullFetch {
 }
 
 /// The id of a message that has none: its place, so that it is recognised when it comes again.
-fn id_of_place(stream: &str, sequence: u64) -> Option<MessageId> {
-    MessageId::new(&format!("{stream}:{sequence}")).ok()
+fn id_of_place(stream: &str, sequence: u64) -> MessageId {
+    MessageId::new(&format!("{stream}:{sequence}")).unwrap_or_else(|_| MessageId::generate())
 }

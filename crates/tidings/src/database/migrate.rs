@@ -58,7 +58,7 @@ impl Database {
         self.take_steps(migrations).await.map_err(|error| match (self, error) {
             #[cfg(feature = "sqlite")]
             (Self::Sqlite(pool), DatabaseError::Query(source)) => {
-                super::sqlite::explained(source, pool.connect_options().get_filename()).unwrap_or_else(DatabaseError::Query)
+                super::sqlite::explained(source, pool.connect_options().get_filename(), DatabaseError::Query)
             }
             (_, error) => error,
         })

@@ -6,7 +6,7 @@ use std::{
 };
 
 use sqlx::{
-    SqlitePool,
+    ConnectOptions as _, Connection as _, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tidings_core::url::{Url, redacted};
@@ -44,31 +44,44 @@ pub(super) async fn open(
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true);
-    let pool =
-        SqlitePoolOptions::new().max_connections(options.connections).acquire_timeout(options.acquire).connect_lazy_with(connect);
+    wait_for_file(url, &connect, options.wait, on_wait).await?;
+    let pool = SqlitePoolOptions::new().max_connections(options.connections).acquire_timeout(options.acquire);
+    Ok(pool.connect_lazy_with(connect))
+}
+
+/// With a connection of its own: a pool's time is up before SQLite says that the file is locked.
+async fn wait_for_file(
+    url: &Url,
+    connect: &SqliteConnectOptions,
+    wait: Duration,
+    on_wait: impl Fn(&DatabaseError),
+) -> Result<(), DatabaseError> {
     let begun = std::time::Instant::now();
     loop {
-        let error = match sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&pool).await {
-            Ok(_) => return Ok(pool),
-            Err(source) => {
-                explained(source, &path).unwrap_or_else(|source| DatabaseError::Unavailable { place: redacted(url), source })
-            }
-        };
+        let Err(source) = look(connect).await else { return Ok(()) };
+        let unavailable = |source| DatabaseError::Unavailable { place: redacted(url), source };
+        let error = explained(source, connect.get_filename(), unavailable);
         // SQLite itself has waited before it says so.
-        if !matches!(error, DatabaseError::Locked { .. }) || begun.elapsed() > options.wait {
+        if !matches!(error, DatabaseError::Locked { .. }) || begun.elapsed() > wait {
             return Err(error);
         }
         on_wait(&error);
     }
 }
 
-/// What SQLite's answer says of the file, where it says something.
-pub(super) fn explained(source: sqlx::Error, path: &Path) -> Result<DatabaseError, sqlx::Error> {
+async fn look(connect: &SqliteConnectOptions) -> Result<(), sqlx::Error> {
+    let mut connection = connect.connect().await?;
+    sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&mut connection).await?;
+    connection.close().await
+}
+
+/// What SQLite's answer says of the file, and otherwise `other`.
+pub(super) fn explained(source: sqlx::Error, path: &Path, other: impl FnOnce(sqlx::Error) -> DatabaseError) -> DatabaseError {
     let path = path.to_owned();
     match primary_code(&source) {
-        Some(CORRUPT | NOT_A_DATABASE) => Ok(DatabaseError::Corrupt { path, source }),
-        Some(BUSY | LOCKED) => Ok(DatabaseError::Locked { path, source }),
-        _ => Err(source),
+        Some(CORRUPT | NOT_A_DATABASE) => DatabaseError::Corrupt { path, source },
+        Some(BUSY | LOCKED) => DatabaseError::Locked { path, source },
+        _ => other(source),
     }
 }
 

@@ -115,6 +115,19 @@ async fn a_file_that_another_program_keeps_locked_is_named_with_the_way_out() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_locked_when_it_is_opened_is_named_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.db");
+    let url = format!("sqlite:{}", path.display());
+    let connect = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut other = sqlx::SqliteConnection::connect_with(&connect).await.unwrap();
+    sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut other).await.unwrap();
+    let options = DatabaseOptions { wait: std::time::Duration::ZERO, ..Default::default() };
+    let error = Database::open(&url, &options, |_| ()).await.unwrap_err();
+    assert!(matches!(&error, DatabaseError::Locked { path: named, .. } if *named == path), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_bad_url_says_what_is_allowed_and_shows_no_password() {
     for (url, says) in [
         ("mysql://root:hunter2@h/x", "no database `mysql:`"),

@@ -4,22 +4,21 @@
 //! is on its way to the broker). There is one lane for each key in hand, exact, and a lane runs one message at a time; messages
 //! without a key take any free slot. What waits behind a failing message is *parked* and takes no room from other keys.
 
+mod item;
 mod lane;
 
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, VecDeque},
-    sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
+use item::State;
+pub(super) use item::{Item, Moment};
 use lane::Lane;
 use slab::Slab;
-use tidings_core::{Key, Receipt};
-use tokio::{task::AbortHandle, time::Instant};
-
-use super::policy::Suspicion;
-use crate::handlers::Delivered;
+use tidings_core::Key;
+use tokio::time::Instant;
 
 /// Names a message in hand.
 pub(super) type Ticket = usize;
@@ -37,91 +36,6 @@ pub(super) struct Bounds {
     pub(super) parked_bytes: usize,
     /// Whether keys matter.
     pub(super) ordered: bool,
-}
-
-/// A time on both clocks.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
-    pub(super) at: Instant,
-    pub(super) wall: SystemTime,
-}
-
-impl Moment {
-    pub(super) fn now() -> Self {
-        Self { at: Instant::now(), wall: SystemTime::now() }
-    }
-
-    /// Now, by a wall clock that was never set back since this moment.
-    pub(super) fn later(&self) -> Self {
-        let Self { at, wall } = Self::now();
-        Self { at, wall: wall.max(self.wall_at(at)) }
-    }
-
-    /// The wall clock's time at `now`, had nobody touched it since this moment.
-    pub(super) fn wall_at(&self, now: Instant) -> SystemTime {
-        self.wall + now.saturating_duration_since(self.at)
-    }
-}
-
-/// A message in hand.
-#[derive(Debug)]
-pub(super) struct Item {
-    pub(super) delivered: Arc<Delivered>,
-    pub(super) receipt: Receipt,
-    pub(super) fetched: Moment,
-    /// Attempts that ended in failure, as far as is known.
-    pub(super) failures: u32,
-    /// When the first attempt began, of those that are known to have failed.
-    pub(super) first_attempt: Option<SystemTime>,
-    /// Whether it is to run with nothing beside it.
-    pub(super) suspicion: Suspicion,
-    /// Ends its handler, while one runs as a task.
-    pub(super) abort: Option<AbortHandle>,
-    /// When its attempt began.
-    pub(super) started: Instant,
-    /// Another instance has it: nothing is settled.
-    pub(super) lost: bool,
-    /// When its next attempt begins, while it waits for that.
-    pub(super) due: Option<Instant>,
-    state: State,
-    /// Its place among all that arrived.
-    seq: u64,
-    /// Whether it is the head of its key's lane, or queues in it.
-    laned: bool,
-    /// What it counts for in `parked_bytes`, while it is parked.
-    parked: Option<usize>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Ready,
-    Running,
-    /// Behind another of its key.
-    Queued,
-    /// For its next attempt; the number tells this wait from an earlier one.
-    Waiting(u64),
-    Burying,
-}
-
-impl Item {
-    pub(super) fn new(delivered: Arc<Delivered>, receipt: Receipt, fetched: Moment, failures: u32) -> Self {
-        Self {
-            delivered,
-            receipt,
-            fetched,
-            failures,
-            first_attempt: None,
-            suspicion: Suspicion::None,
-            abort: None,
-            started: fetched.at,
-            lost: false,
-            due: None,
-            state: State::Ready,
-            seq: 0,
-            laned: false,
-            parked: None,
-        }
-    }
 }
 
 /// Everything in hand.

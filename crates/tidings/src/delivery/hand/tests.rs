@@ -1,12 +1,13 @@
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use tidings_core::{GroupName, Message, Source, Topic, TopicPattern};
+use tidings_core::{GroupName, Message, Receipt, Source, Topic, TopicPattern};
 
 use super::*;
 use crate::{
     Publisher,
-    handlers::{Place, SubscriptionName},
+    delivery::policy::Suspicion,
+    handlers::{Delivered, Place, SubscriptionName},
 };
 
 const BOUNDS: Bounds = Bounds { in_flight: 8, concurrency: 2, parked: 4, parked_bytes: 1 << 20, ordered: true };

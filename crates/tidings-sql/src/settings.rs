@@ -40,8 +40,10 @@ impl Settings {
             max_message: size(&mut query, "max_message", MIB, 16 * KIB..=64 * MIB)?.try_into().unwrap_or(usize::MAX),
             poll: time(&mut query, "poll", SECOND / 5, SECOND / 50..=10 * SECOND)?,
             bare: query
-                .one_of("wire", &[("cloudevents", false), ("bare", true)])?
-                .and_then(|bare| bare.then(|| Source::new("/sqlite").ok())?),
+                .one_of("wire", &[("cloudevents", None), ("bare", Some("/sqlite"))])?
+                .flatten()
+                .map(Source::new)
+                .transpose()?,
         };
         query.finish()?;
         Ok(settings)

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::{STRUCTURED, parse_time, structured};
-use crate::{Headers, Key, Message, MessageId, Source, Text, Topic, TraceContext};
+use crate::{Headers, Key, Message, MessageId, Source, Text, Topic, TraceContext, message::LateId};
 
 const JSON: &str = "application/json";
 
@@ -103,13 +103,13 @@ impl Incoming {
         Message {
             // An id alone says nothing: it is unlike the others of its source only.
             source: self.source.unwrap_or(origin.source),
-            id: self.id.unwrap_or_else(origin.id),
+            id: LateId::Given(self.id.unwrap_or_else(origin.id)),
             topic: self.topic,
             event_type: self.event_type,
             time: self.time,
             content_type: self.content_type,
             key: self.key,
-            trace,
+            trace: trace.map(Box::new),
             dedup: None,
             headers: self.headers,
             body: self.body,

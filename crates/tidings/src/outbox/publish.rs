@@ -31,31 +31,44 @@ fn not_written(error: sqlx::Error) -> PublishError {
     if TRY_AGAIN.contains(&code.as_ref()) { PublishError::Conflict(error.into()) } else { PublishError::Outbox(error.into()) }
 }
 
+/// A statement that writes rows, from where their columns are named.
+macro_rules! insert {
+    ($($part:literal),+) => {
+        concat!(
+            "INSERT INTO tidings_outbox (service, source, id, type, topic, key, headers, content_type, body, created_at) ",
+            $($part),+
+        )
+    };
+}
+
+/// Binds the columns of a row by itself: the same ones, in that order, on every database.
+macro_rules! bind_row {
+    ($query:expr, $into:expr, $message:expr) => {{
+        let (message, columns): (&Message, Columns) = ($message, Columns::of($message));
+        $query
+            .bind(&$into.service)
+            .bind(message.source().as_str())
+            .bind(message.id().to_string())
+            .bind(message.event_type().as_str())
+            .bind(message.topic().as_str())
+            .bind(message.key().map(|key| key.as_str()))
+            .bind(columns.headers)
+            .bind(message.content_type().map_or("", |said| said.as_str()))
+            .bind(&message.body()[..])
+            .bind(columns.created_at)
+    }};
+}
+
 #[cfg(feature = "sqlite")]
 mod sqlite {
     use super::{Columns, Insert, Message};
 
-    const INSERT: &str =
-        "INSERT INTO tidings_outbox (service, source, id, type, topic, key, headers, content_type, body, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    const INSERT: &str = insert!("VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
 
     /// One prepared statement, executed in process: many rows cost no more round trips than one.
     pub(super) async fn insert(into: &Insert, connection: &mut sqlx::SqliteConnection, messages: &[Message]) -> sqlx::Result<()> {
         for message in messages {
-            let columns = Columns::of(message);
-            sqlx::query(INSERT)
-                .bind(&into.service)
-                .bind(message.source().as_str())
-                .bind(message.id().to_string())
-                .bind(message.event_type().as_str())
-                .bind(message.topic().as_str())
-                .bind(message.key().map(|key| key.as_str()))
-                .bind(columns.headers)
-                .bind(message.content_type().map_or("", |said| said.as_str()))
-                .bind(&message.body()[..])
-                .bind(columns.created_at)
-                .execute(&mut *connection)
-                .await?;
+            bind_row!(sqlx::query(INSERT), into, message).execute(&mut *connection).await?;
         }
         Ok(())
     }
@@ -68,18 +81,9 @@ mod postgres {
     /// The first half of the advisory locks on keys; the second is the key's hash.
     const LOCK_CLASS: i32 = 0x7469_6401;
 
-    /// In a statement that locks, the lock stands in FROM: that is computed before the columns, so whoever writes a key second has
-    /// the higher number.
-    macro_rules! insert {
-        ($($part:literal),+) => {
-            concat!(
-                "INSERT INTO tidings_outbox (service, source, id, type, topic, key, headers, content_type, body, created_at) ",
-                $($part),+
-            )
-        };
-    }
     /// What a row by itself is: planned once, where the arrays of [`MANY`] are planned anew each time, for their length.
     const ONE: &str = insert!("VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9, $10)");
+    /// The lock stands in FROM: that is computed before the columns, so whoever writes a key second has the higher number.
     const ONE_LOCKED: &str = insert!(
         "SELECT $1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9::bytea, $10::bigint FROM pg_advisory_xact_lock($11, hashtext($6))"
     );
@@ -114,18 +118,7 @@ mod postgres {
     type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
     fn one<'q>(into: &'q Insert, message: &'q Message, locked: bool) -> Query<'q> {
-        let columns = Columns::of(message);
-        sqlx::query(if locked { ONE_LOCKED } else { ONE })
-            .bind(&into.service)
-            .bind(message.source().as_str())
-            .bind(message.id().to_string())
-            .bind(message.event_type().as_str())
-            .bind(message.topic().as_str())
-            .bind(message.key().map(|key| key.as_str()))
-            .bind(columns.headers)
-            .bind(message.content_type().map_or("", |said| said.as_str()))
-            .bind(&message.body()[..])
-            .bind(columns.created_at)
+        bind_row!(sqlx::query(if locked { ONE_LOCKED } else { ONE }), into, message)
     }
 
     fn many<'q>(into: &'q Insert, messages: &'q [Message], locked: bool) -> Query<'q> {

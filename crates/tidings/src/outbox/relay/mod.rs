@@ -228,16 +228,14 @@ impl<'a> Active<'a> {
 
     async fn look(&mut self) {
         let span = self.cursor.next(&self.plan, Instant::now());
-        match self.relay.sender.store.look(&span, self.plan.room()).await {
+        match self.relay.sender.store.look(&span).await {
             Ok(found) => {
-                match found.more_after {
-                    Some(last) => self.cursor.reached(last),
-                    None => self.cursor.restart(),
-                }
-                match found.more_after {
-                    Some(_) => self.pace.found_more(),
-                    None if found.is_empty() && span.is_from_first() => self.pace.found_none(),
-                    None => self.pace.found_all(),
+                if let Some(last) = found.more_after {
+                    self.cursor.reached(last);
+                    self.pace.found_more();
+                } else {
+                    self.cursor.restart();
+                    if found.is_empty() && span.is_from_first() { self.pace.found_none() } else { self.pace.found_all() }
                 }
                 self.take(found).await;
             }

@@ -82,16 +82,15 @@ const REJECT: &str = "INSERT INTO tidings_outbox_rejected
     FROM tidings_outbox WHERE service = $1 AND seq = $2";
 
 impl Store {
-    /// Looks for at most `most` rows.
-    pub(super) async fn look(&self, span: &Span, most: usize) -> sqlx::Result<Found> {
-        let most = MOST_ROWS.min(most);
+    /// Looks for as many rows as a look may take.
+    pub(super) async fn look(&self, span: &Span) -> sqlx::Result<Found> {
         macro_rules! look {
             ($statement:expr, $in_hand:expr, $full_keys:expr) => {
                 sqlx::query_as($statement)
                     .bind(&self.service)
                     .bind($in_hand)
                     .bind($full_keys)
-                    .bind(i64::try_from(most).unwrap_or(i64::MAX))
+                    .bind(i64::try_from(MOST_ROWS).unwrap_or(i64::MAX))
                     .bind(MOST_BYTES)
                     .bind(span.after)
             };
@@ -107,7 +106,7 @@ impl Store {
                 rows
             }
         };
-        let more_after = rows.last().filter(|_| rows.len() >= most).map(|row| row.seq);
+        let more_after = rows.last().filter(|_| rows.len() >= MOST_ROWS).map(|row| row.seq);
         let (mut taken, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
         for row in rows {
             let seq = row.seq;

@@ -4,10 +4,10 @@
 
 use std::fmt;
 
-tonic::include_proto!("go.micro.srv.user");
+include!("proto/go.micro.srv.user.rs");
 
 /// `proto/user.proto`, compiled, for server reflection.
-pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/user.bin"));
+pub const DESCRIPTORS: &[u8] = include_bytes!("proto/user.bin");
 
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

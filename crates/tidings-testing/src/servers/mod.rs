@@ -22,20 +22,25 @@
 mod credentials;
 mod find;
 mod nats;
+mod nats_cluster;
 mod ports;
 mod postgres;
 mod process;
+mod proxy;
 mod python;
 mod scratch;
+mod server;
 mod shared;
 mod smtp;
 mod tls;
 mod wait;
 
 pub use nats::{Nats, NatsBuilder};
+pub use nats_cluster::NatsCluster;
 pub use ports::free_port;
 pub use postgres::Postgres;
 pub use process::Process;
+pub use proxy::Proxy;
 pub use python::python;
 pub use scratch::folder;
 pub use shared::Shared;

@@ -1,23 +1,22 @@
 //! A private nats-server, with or without JetStream.
 
 use super::credentials::Credentials;
+use super::server::Server;
 use super::tls::Certificates;
-use super::{Process, eventually, free_port, require, scratch};
+use super::{Process, free_port, require, scratch};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-const READY: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running nats-server of this test's own.
 #[derive(Debug)]
 pub struct Nats {
-    process: Process,
-    folder: PathBuf,
-    port: u16,
+    server: Server,
     login: String,
     credentials: Option<Credentials>,
     certificates: Option<Certificates>,
@@ -95,8 +94,8 @@ impl NatsBuilder {
         write(&config, &self.lines(&folder, port, certificates.as_ref()));
         let mut command = Command::new(program);
         command.arg("--config").arg(&config);
-        let process = Process::start("nats-server", command);
-        let mut nats = Nats { process, folder, port, login: self.login, credentials, certificates };
+        let server = Server::start("nats-server", command, folder, port, PATIENCE);
+        let mut nats = Nats { server, login: self.login, credentials, certificates };
         nats.ready().await;
         Some(nats)
     }
@@ -148,7 +147,7 @@ impl Nats {
     /// `127.0.0.1:PORT`.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.server.address()
     }
 
     /// The PEM file of the authority that signed its certificate, when it was started with TLS.
@@ -165,13 +164,12 @@ impl Nats {
 
     /// Ends it at once (SIGKILL). Its port and its data stay.
     pub fn kill(&mut self) {
-        self.process.kill();
+        self.server.kill();
     }
 
     /// Ends it in order (SIGTERM). Its port and its data stay.
     pub async fn stop(&mut self) {
-        self.process.terminate();
-        self.process.exit(READY).await;
+        self.server.stop("TERM").await;
     }
 
     /// Starts it again on the same port and data, and waits until it answers.
@@ -179,25 +177,20 @@ impl Nats {
     /// # Panics
     /// When it still runs, or does not answer within 20 s.
     pub async fn restart(&mut self) {
-        self.process.restart();
+        self.server.restart();
         self.ready().await;
     }
 
     /// The server greets each connection; it listens only when JetStream is there too.
     async fn ready(&mut self) {
-        let (process, port) = (&mut self.process, self.port);
-        eventually(READY, async || {
-            assert!(process.is_running(), "nats-server ended at its start");
-            greeting(port).is_some_and(|line| line.starts_with("INFO "))
-        })
-        .await;
+        let port = self.server.port;
+        self.server.ready(async |_| greeting(port).is_some_and(|line| line.starts_with("INFO "))).await;
     }
 }
 
-impl Drop for Nats {
-    fn drop(&mut self) {
-        self.process.kill();
-        let _ = fs::remove_dir_all(&self.folder);
+impl AsRef<Process> for Nats {
+    fn as_ref(&self) -> &Process {
+        &self.server.process
     }
 }
 
@@ -224,14 +217,14 @@ mod tests {
     #[tokio::test]
     async fn a_killed_server_comes_back_on_its_port_with_its_store() {
         let Some(mut nats) = Nats::with_jetstream().await else { return };
-        let (url, store) = (nats.jetstream_url(), nats.folder.join("store"));
-        assert!(greeting(nats.port).unwrap().contains("\"jetstream\":true"));
+        let (url, store) = (nats.jetstream_url(), nats.server.folder.join("store"));
+        assert!(greeting(nats.server.port).unwrap().contains("\"jetstream\":true"));
         nats.kill();
-        assert!(greeting(nats.port).is_none());
+        assert!(greeting(nats.server.port).is_none());
         nats.restart().await;
         assert_eq!(nats.jetstream_url(), url);
         nats.stop().await;
-        assert!(greeting(nats.port).is_none() && store.exists());
+        assert!(greeting(nats.server.port).is_none() && store.exists());
         drop(nats);
         assert!(!store.exists());
     }
@@ -240,7 +233,7 @@ mod tests {
     async fn its_url_carries_what_it_asks_for() {
         let Some(nats) = Nats::builder().user("ann", "secret").tls().start().await else { return };
         assert!(nats.url().starts_with("nats://ann:secret@127.0.0.1:"));
-        let greeting = greeting(nats.port).unwrap();
+        let greeting = greeting(nats.server.port).unwrap();
         assert!(greeting.contains("\"auth_required\":true") && greeting.contains("\"tls_required\":true"), "{greeting}");
         assert!(nats.ca().unwrap().exists());
     }
@@ -252,7 +245,7 @@ mod tests {
         let mut lines = file.lines().filter(|line| !line.is_empty() && !line.starts_with('-'));
         let (jwt, key) = (lines.next().unwrap(), nkeys::KeyPair::from_seed(lines.next().unwrap()).unwrap());
 
-        let mut stream = BufReader::new(TcpStream::connect((Ipv4Addr::LOCALHOST, nats.port)).unwrap());
+        let mut stream = BufReader::new(TcpStream::connect((Ipv4Addr::LOCALHOST, nats.server.port)).unwrap());
         let mut line = String::new();
         stream.read_line(&mut line).unwrap();
         let nonce = line.split("\"nonce\":\"").nth(1).unwrap().split('"').next().unwrap();

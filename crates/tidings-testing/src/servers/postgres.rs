@@ -1,6 +1,7 @@
 //! A private PostgreSQL.
 
-use super::{Process, Shared, eventually, free_port, require, scratch};
+use super::server::Server;
+use super::{Process, Shared, free_port, require, scratch};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::process::CommandExt as _;
@@ -10,12 +11,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
-const READY: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const DATA: &str = "data";
 
 /// Survives the death of any process, not of the machine: all that a test can ask, and fast.
 const SETTINGS: &[&str] = &[
     "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
+    // In its folder: what is below /dev/shm outlives a server that is killed.
+    "dynamic_shared_memory_type=mmap",
     "fsync=off",
     "full_page_writes=off",
     "max_connections=300",
@@ -26,10 +31,8 @@ const SETTINGS: &[&str] = &[
 /// A running PostgreSQL of this test's own, or of all tests of a binary ([`Postgres::shared`]).
 #[derive(Debug)]
 pub struct Postgres {
-    process: Process,
+    server: Server,
     programs: PathBuf,
-    folder: PathBuf,
-    port: u16,
 }
 
 impl Postgres {
@@ -49,7 +52,7 @@ impl Postgres {
         if let Some(user) = user {
             chown(&folder, Some(user.id), Some(user.group)).expect("the data folder's owner");
         }
-        let data = folder.join("data");
+        let data = folder.join(DATA);
         let mut make = as_user(user, &initdb);
         make.arg("--pgdata").arg(&data).args([
             "--username=postgres",
@@ -60,7 +63,7 @@ impl Postgres {
             "--no-instructions",
         ]);
         let mut make = Process::start("initdb", make);
-        assert!(make.exit(READY).await.success(), "initdb failed");
+        assert!(make.exit(PATIENCE).await.success(), "initdb failed");
 
         let port = free_port();
         let mut command = as_user(user, &programs.join("postgres"));
@@ -68,8 +71,8 @@ impl Postgres {
         for setting in SETTINGS {
             command.args(["-c", setting]);
         }
-        let process = Process::start("postgres", command);
-        let mut postgres = Self { process, programs, folder, port };
+        let server = Server::start("postgres", command, folder, port, PATIENCE);
+        let mut postgres = Self { server, programs };
         postgres.ready().await;
         Some(postgres)
     }
@@ -88,13 +91,13 @@ impl Postgres {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         self.sql(&self.url(), &format!("CREATE DATABASE {name}")).await;
-        format!("postgres://postgres@127.0.0.1:{}/{name}", self.port)
+        format!("postgres://postgres@{}/{name}", self.server.address())
     }
 
     /// The URL of the database that each server has, `postgres`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+        format!("postgres://postgres@{}/postgres", self.server.address())
     }
 
     /// Runs SQL through `psql` and returns what it answers: a line a row, columns apart by `|`.
@@ -102,31 +105,19 @@ impl Postgres {
     /// # Panics
     /// When it fails.
     pub async fn sql(&self, url: &str, sql: &str) -> String {
-        let output = self.psql(url, sql).await;
+        let output = psql(&self.programs, url, sql).await;
         assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
-    #[expect(clippy::expect_used, reason = "psql comes with the server")]
-    async fn psql(&self, url: &str, sql: &str) -> Output {
-        tokio::process::Command::new(self.programs.join("psql"))
-            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"])
-            .args(["--command", sql, url])
-            .kill_on_drop(true)
-            .output()
-            .await
-            .expect("psql")
-    }
-
     /// Ends it at once (SIGKILL). Its port and its data stay.
     pub fn kill(&mut self) {
-        self.process.kill();
+        self.server.kill();
     }
 
     /// Ends it in order, cutting its connections (SIGINT, a fast shutdown). Its port and its data stay.
     pub async fn stop(&mut self) {
-        self.process.signal("INT");
-        self.process.exit(READY).await;
+        self.server.stop("INT").await;
     }
 
     /// Starts it again on the same port and data, and waits until it answers.
@@ -134,36 +125,49 @@ impl Postgres {
     /// # Panics
     /// When it still runs, or does not answer within a minute.
     pub async fn restart(&mut self) {
-        self.process.restart();
+        self.server.restart();
         self.ready().await;
     }
 
     async fn ready(&mut self) {
-        eventually(READY, async || {
+        let (programs, url) = (&self.programs, self.url());
+        let answers = async |process: &mut Process| {
             // After a kill it refuses to start until the last of its old children has noticed.
-            if !self.process.is_running() {
-                let said = self.process.stderr();
-                assert!(said.contains("still in use"), "postgres ended at its start");
-                self.process.kill();
-                self.process.restart();
+            if !process.is_running() && process.stderr().contains("still in use") {
+                process.kill();
+                process.restart();
             }
-            self.psql(&self.url(), "SELECT 1").await.status.success()
-        })
-        .await;
+            psql(programs, &url, "SELECT 1").await.status.success()
+        };
+        self.server.ready(answers).await;
+        if let Some(id) = shared_memory(&self.server.folder.join(DATA)) {
+            self.server.process.clear_up(&format!("ipcrm -m {id}"));
+        }
     }
 }
 
 impl AsRef<Process> for Postgres {
     fn as_ref(&self) -> &Process {
-        &self.process
+        &self.server.process
     }
 }
 
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        self.process.kill();
-        let _ = fs::remove_dir_all(&self.folder);
-    }
+#[expect(clippy::expect_used, reason = "psql comes with the server")]
+async fn psql(programs: &Path, url: &str, sql: &str) -> Output {
+    tokio::process::Command::new(programs.join("psql"))
+        .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"])
+        .args(["--command", sql, url])
+        .kill_on_drop(true)
+        .output()
+        .await
+        .expect("psql")
+}
+
+/// The segment of shared memory by which a server knows that another has its data, and which outlives one that is killed: the
+/// last word of the seventh line of its `postmaster.pid`.
+fn shared_memory(data: &Path) -> Option<u32> {
+    let lines = fs::read_to_string(data.join("postmaster.pid")).ok()?;
+    lines.lines().nth(6)?.split_whitespace().last()?.parse().ok()
 }
 
 /// Who runs the server when the tests run as root, whom it refuses.

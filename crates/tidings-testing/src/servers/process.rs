@@ -31,7 +31,7 @@ const TAIL: usize = 60;
 /// ```
 #[derive(Debug)]
 pub struct Process {
-    name: String,
+    pub(super) name: String,
     command: Command,
     folder: PathBuf,
     child: Option<Child>,
@@ -83,7 +83,7 @@ impl Process {
         self.command.stdin(Stdio::null()).stdout(out.0).stderr(err.0);
         match self.command.spawn() {
             Ok(child) => {
-                scratch::watch(child.id());
+                scratch::watch(child.id(), "");
                 self.child = Some(child);
             }
             Err(error) => panic!("{} does not start: {:?}: {error}", self.name, self.command.get_program()),
@@ -160,7 +160,14 @@ impl Process {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
-            scratch::forget(child.id());
+            scratch::ended(child.id());
+        }
+    }
+
+    /// Has `command` of the shell run after its end, however it comes: for what outlives it outside of its folder.
+    pub(super) fn clear_up(&self, command: &str) {
+        if let Some(id) = self.id() {
+            scratch::watch(id, command);
         }
     }
 

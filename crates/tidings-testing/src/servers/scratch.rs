@@ -2,7 +2,8 @@
 //!
 //! Rust runs no destructor for a static, nor for anything when the process is killed. So one shell
 //! waits on a pipe from this process; when that closes, by whatever end, it kills the children
-//! whose ids stand in `pids/` and removes the folder.
+//! whose ids stand in `pids/` and removes the folder. What else a child leaves behind, the command
+//! in the file of its id clears up.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,7 +16,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const GUARD: &str = r#"
 cat >/dev/null
 for file in "$1"/pids/*; do
-    if [ -e "$file" ]; then kill -9 "${file##*/}"; fi
+    if [ -e "$file" ]; then
+        kill -9 "${file##*/}"
+        sh "$file"
+    fi
 done
 for try in 1 2 3 4 5 6 7 8 9 10; do
     rm -rf -- "$1" && exit
@@ -63,14 +67,18 @@ pub fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// Has the guard end the child `pid` when this process ends.
-pub(super) fn watch(pid: u32) {
-    let _ = fs::write(pid_file(pid), "");
+/// Has the guard end the child `pid` when this process ends, and run `command` then; it runs too when the child [`ended`] before.
+pub(super) fn watch(pid: u32, command: &str) {
+    let _ = fs::write(pid_file(pid), command);
 }
 
 /// The child `pid` has ended: its number may be another's soon.
-pub(super) fn forget(pid: u32) {
-    let _ = fs::remove_file(pid_file(pid));
+pub(super) fn ended(pid: u32) {
+    let file = pid_file(pid);
+    if fs::metadata(&file).is_ok_and(|found| found.len() > 0) {
+        let _ = Command::new("sh").arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+    let _ = fs::remove_file(file);
 }
 
 fn pid_file(pid: u32) -> PathBuf {

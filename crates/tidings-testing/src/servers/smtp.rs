@@ -1,13 +1,14 @@
 //! A private mail server: aiosmtpd, from PyPI.
 
+use super::server::Server;
 use super::tls::Certificates;
 use super::{Process, free_port, python, scratch};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-const READY: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(20);
 const SCRIPT: &str = include_str!("smtp_server.py");
 
 /// A running mail server of this test's own.
@@ -17,9 +18,7 @@ const SCRIPT: &str = include_str!("smtp_server.py");
 /// `hang.ada@example.com` gets no answer.
 #[derive(Debug)]
 pub struct Smtp {
-    process: Process,
-    folder: PathBuf,
-    port: u16,
+    server: Server,
     options: SmtpBuilder,
     certificates: Option<Certificates>,
 }
@@ -90,9 +89,10 @@ impl SmtpBuilder {
         if self.ascii {
             command.arg("--ascii");
         }
-        let mut process = Process::start("smtp", command);
-        process.wait_for_line("listening", READY).await;
-        Some(Smtp { process, folder, port, options: self, certificates })
+        let server = Server::start("smtp", command, folder, port, PATIENCE);
+        let mut smtp = Smtp { server, options: self, certificates };
+        smtp.ready().await;
+        Some(smtp)
     }
 }
 
@@ -118,7 +118,7 @@ impl Smtp {
     /// `127.0.0.1:PORT`.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.server.address()
     }
 
     /// The PEM file of the authority that signed its certificate, when it was started with TLS.
@@ -131,7 +131,7 @@ impl Smtp {
     #[must_use]
     pub fn mails(&self) -> Vec<ReceivedMail> {
         (1..)
-            .map_while(|number: u32| fs::read_to_string(self.folder.join(format!("{number}.mail"))).ok())
+            .map_while(|number: u32| fs::read_to_string(self.server.folder.join(format!("{number}.mail"))).ok())
             .map(|file| received(&file))
             .collect()
     }
@@ -139,12 +139,12 @@ impl Smtp {
     /// How many connections were made to it since it was started last.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.process.stdout().lines().filter(|line| *line == "connection").count()
+        self.server.process.stdout().lines().filter(|line| *line == "connection").count()
     }
 
     /// Ends it at once (SIGKILL). Its port stays.
     pub fn kill(&mut self) {
-        self.process.kill();
+        self.server.kill();
     }
 
     /// Starts it again on the same port and with the mails it had, and waits until it listens.
@@ -152,21 +152,18 @@ impl Smtp {
     /// # Panics
     /// When it still runs, or does not listen within 20 s.
     pub async fn restart(&mut self) {
-        self.process.restart();
-        self.process.wait_for_line("listening", READY).await;
+        self.server.restart();
+        self.ready().await;
+    }
+
+    async fn ready(&mut self) {
+        self.server.ready(async |process| process.stdout().lines().any(|line| line == "listening")).await;
     }
 }
 
 impl AsRef<Process> for Smtp {
     fn as_ref(&self) -> &Process {
-        &self.process
-    }
-}
-
-impl Drop for Smtp {
-    fn drop(&mut self) {
-        self.process.kill();
-        let _ = fs::remove_dir_all(&self.folder);
+        &self.server.process
     }
 }
 

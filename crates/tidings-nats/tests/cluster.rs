@@ -19,10 +19,9 @@ use tokio::{sync::watch, time::timeout};
 
 const STREAM: &str = "TIDINGS";
 const MESSAGES: usize = 20_000;
-const KEYS: usize = 97;
-const BATCH: usize = 100;
+const KEYS: usize = 1_000;
 /// What is in hand at once. The rest waits at the server.
-const IN_HAND: usize = 64;
+const IN_HAND: usize = 256;
 /// How long a settlement may be on its way from the subscriber to two of the three.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
 /// With an election, and a lease that runs out behind it.
@@ -37,11 +36,11 @@ fn all() -> Vec<Message> {
     (0..MESSAGES).map(keyed).collect()
 }
 
-/// Publishes them batch after batch, each until every message of it is acknowledged, as the relay does: a message goes only
-/// when those of its key before it have gone. Answers how many had to be sent again.
+/// Publishes them batch after batch, one message of each key, until every message of it is acknowledged. So does the relay: a
+/// message goes only when those of its key before it are stored. Answers how many had to be sent again.
 async fn publish_all(broker: Arc<dyn Broker>, messages: Vec<Message>, sent: watch::Sender<usize>) -> usize {
     let mut again = 0;
-    for batch in messages.chunks(BATCH) {
+    for batch in messages.chunks(KEYS) {
         let mut left = batch.to_vec();
         eventually(IN_TIME, async || {
             let Err(failures) = broker.publish(&left).await else { return true };

@@ -8,19 +8,25 @@ mod cases;
 use std::{
     collections::{BTreeMap, BTreeSet},
     env,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, PipeWriter, Read, Write},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver},
+    },
     time::{Duration, Instant},
 };
 
 use cases::*;
 use tempfile::TempDir;
-use tidings_core::{Broker, Client, Fetched, Health, Outcome, url::Url};
+use tidings_core::{Broker, Client, Fetched, Health, MessageId, Outcome, url::Url};
 
 const ROLE: &str = "TIDINGS_SQL_TEST_ROLE";
 const FILE: &str = "TIDINGS_SQL_TEST_FILE";
+const WORKERS: usize = 4;
+/// Of each worker.
+const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 
 async fn open(file: &Path) -> Arc<dyn Broker> {
     let url: Url = format!("sqlite:{}", file.display()).parse().unwrap();
@@ -31,7 +37,7 @@ async fn open(file: &Path) -> Arc<dyn Broker> {
 /// Another process on the file. It is killed when dropped.
 struct Other {
     child: Child,
-    lines: std::sync::mpsc::Receiver<String>,
+    lines: Receiver<String>,
 }
 
 impl Other {
@@ -47,25 +53,16 @@ impl Other {
     }
 
     fn run(mut command: Command, role: &str, file: &Path) -> Self {
-        let mut child = command
-            .args(["--exact", "the_other_process", "--nocapture", "--ignored"])
-            .envs([(ROLE, role.as_ref()), (FILE, file.as_os_str())])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            // The test harness writes lines of its own.
-            for line in output.lines().map_while(Result::ok) {
-                if let Some(said) = line.strip_prefix("> ")
-                    && sender.send(said.to_owned()).is_err()
-                {
-                    break;
-                }
-            }
-        });
+        let mut child = as_other(&mut command, role, file).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = said(child.stdout.take().unwrap());
         Self { child, lines }
+    }
+
+    /// One that says everything into this pipe.
+    fn start_into(pipe: &PipeWriter, role: &str, file: &Path) -> Self {
+        let mut command = Command::new(env::current_exe().unwrap());
+        let child = as_other(&mut command, role, file).stdout(pipe.try_clone().unwrap()).spawn().unwrap();
+        Self { child, lines: mpsc::channel().1 }
     }
 
     fn says(&self) -> String {
@@ -86,6 +83,28 @@ impl Drop for Other {
     }
 }
 
+fn as_other<'a>(command: &'a mut Command, role: &str, file: &Path) -> &'a mut Command {
+    command
+        .args(["--exact", "the_other_process", "--nocapture", "--ignored"])
+        .envs([(ROLE, role.as_ref()), (FILE, file.as_os_str())])
+}
+
+/// The lines that processes say, from their output until its end.
+fn said(output: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        // The test harness writes lines of its own.
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if let Some(said) = line.strip_prefix("> ")
+                && sender.send(said.to_owned()).is_err()
+            {
+                break;
+            }
+        }
+    });
+    lines
+}
+
 fn say(line: &str) {
     // One write, or a kill could cut it in two.
     std::io::stdout().write_all(format!("> {line}\n").as_bytes()).unwrap();
@@ -97,7 +116,8 @@ fn say(line: &str) {
 async fn the_other_process() {
     let Ok(role) = env::var(ROLE) else { return };
     let broker = open(Path::new(&env::var_os(FILE).unwrap())).await;
-    match role.as_str() {
+    let (role, told) = role.split_once(' ').unwrap_or((&role, ""));
+    match role {
         "hold" => {
             let mut reader = subscribe(&*broker, "g", "t").await;
             let held = reader.take(20).await;
@@ -112,16 +132,14 @@ async fn the_other_process() {
             }
         }
         "handle" => {
-            let mut reader = subscribe(&*broker, "g", "t").await;
+            let reader = subscribe(&*broker, "g", "t").await;
             say("handles");
-            loop {
-                // Without a deadline: who holds all keys is given all that follows of them, and the other one waits.
-                let Fetched::Deliveries(deliveries) = reader.fetch.fetch(16).await.unwrap() else { continue };
-                for delivery in deliveries {
-                    say(&format!("{} {}", delivery.message.key().unwrap(), body(&delivery)));
-                    reader.end(&[delivery], Outcome::Ack).await;
-                }
-            }
+            handle(reader).await;
+        }
+        "work" => {
+            let (slot, next) = told.split_once(' ').unwrap();
+            let reader = subscribe(&*broker, "g", "t").await;
+            tokio::join!(publish_numbers(&*broker, slot, next.parse().unwrap()), handle(reader));
         }
         "fill" => {
             for n in 0.. {
@@ -137,6 +155,34 @@ async fn the_other_process() {
             }
         }
         other => panic!("{other}"),
+    }
+}
+
+/// Says and settles one message after the other, for ever.
+async fn handle(mut reader: Reader) {
+    loop {
+        // Without a deadline: who holds all keys is given all that follows of them, and the other one waits.
+        let Fetched::Deliveries(deliveries) = reader.fetch.fetch(16).await.unwrap() else { continue };
+        for delivery in deliveries {
+            say(&format!("{} {}", delivery.message.key().unwrap(), body(&delivery)));
+            reader.end(&[delivery], Outcome::Ack).await;
+        }
+    }
+}
+
+/// Publishes the numbers from `next` on, each to every key of this slot, for ever, and says them when they are taken. Who is
+/// killed between the two leaves a number that its successor publishes again, under the same id.
+async fn publish_numbers(broker: &dyn Broker, slot: &str, next: u64) {
+    // So many as can be handled meanwhile.
+    let mut pace = tokio::time::interval(Duration::from_millis(50));
+    for number in next.. {
+        pace.tick().await;
+        let batch = KEYS.map(|key| {
+            let id = MessageId::new(&format!("{slot}-{key}-{number}")).unwrap();
+            keyed("t", &format!("{slot}-{key}"), &number.to_string()).into_builder().id(id).build()
+        });
+        publish(broker, &batch).await;
+        say(&format!("published {slot} {number}"));
     }
 }
 
@@ -225,6 +271,82 @@ async fn publishers_and_handlers_are_killed_and_nothing_is_lost() {
     }
     let repeated = twice.values().filter(|times| **times > 1).count();
     assert!(repeated <= ROUNDS * 2 * 16, "{repeated} of {} came again", twice.len());
+}
+
+/// What four workers said, in the order in which it was said.
+#[derive(Default)]
+struct Heard {
+    /// How many numbers each is known to have published.
+    published: [u64; WORKERS],
+    /// How many numbers of each key were handled.
+    handled: BTreeMap<String, u64>,
+    repeated: usize,
+}
+
+impl Heard {
+    fn hear(&mut self, line: &str) {
+        let (what, number) = line.rsplit_once(' ').unwrap();
+        let number: u64 = number.parse().unwrap();
+        if let Some(slot) = what.strip_prefix("published ") {
+            let published = &mut self.published[slot.parse::<usize>().unwrap()];
+            *published = (number + 1).max(*published);
+            return;
+        }
+        let handled = self.handled.entry(what.to_owned()).or_default();
+        if number == *handled {
+            *handled += 1;
+        } else {
+            // Said, and not settled before the kill: the last one of its key, and no other.
+            assert_eq!(number + 1, *handled, "of key {what}, in place of {handled}");
+            self.repeated += 1;
+        }
+    }
+
+    /// How many messages are known to be published, and were not handled.
+    fn missing(&self) -> u64 {
+        let keys = (0..WORKERS).flat_map(|slot| KEYS.map(|key| (slot, format!("{slot}-{key}"))));
+        keys.map(|(slot, key)| self.published[slot].saturating_sub(self.handled.get(&key).copied().unwrap_or_default())).sum()
+    }
+}
+
+#[tokio::test]
+async fn four_processes_lose_nothing_and_keep_order_while_one_is_killed_each_second() {
+    const KILLS: usize = 30;
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("broker.db");
+    let broker = open(&file).await;
+    subscribe(&*broker, "g", "t").await.close().await;
+    // One pipe for all: what is said first is read first.
+    let (output, pipe) = std::io::pipe().unwrap();
+    let (lines, mut heard) = (said(output), Heard::default());
+    let work = |slot: usize, next: u64| Other::start_into(&pipe, &format!("work {slot} {next}"), &file);
+    let mut workers: Vec<_> = (0..WORKERS).map(|slot| work(slot, 0)).collect();
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.tick().await;
+    for kill in 0..KILLS {
+        second.tick().await;
+        let worker = workers.remove(0);
+        worker.kill();
+        lines.try_iter().for_each(|line| heard.hear(&line));
+        let slot = kill % WORKERS;
+        workers.push(work(slot, heard.published[slot]));
+    }
+    drop(workers);
+    drop(pipe);
+    lines.iter().for_each(|line| heard.hear(&line));
+    let left = heard.missing();
+    let mut reader = subscribe(&*broker, "g", "t").await;
+    while heard.missing() > 0 {
+        let deliveries = reader.next(256).await;
+        for delivery in &deliveries {
+            heard.hear(&format!("{} {}", delivery.message.key().unwrap(), body(delivery)));
+        }
+        reader.end(&deliveries, Outcome::Ack).await;
+    }
+    println!("{:?} numbers of each key, {} handled twice, {left} left at the end", heard.published, heard.repeated);
+    assert!(heard.published.iter().all(|numbers| *numbers > 100), "{:?}", heard.published);
+    // Each handles one at a time.
+    assert!(heard.repeated <= KILLS + WORKERS, "{}", heard.repeated);
 }
 
 #[tokio::test]

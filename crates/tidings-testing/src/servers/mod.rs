@@ -1,8 +1,8 @@
 //! Private real servers for tests, and the means to run a program under test.
 //!
 //! What lives here: starting, killing and restarting real processes on free ports with data of
-//! their own, and waiting for what they do. What does not: anything that knows the framework
-//! (`TestService` does), and any pretence of a server.
+//! their own, a proxy that breaks what is between them, and waiting for what they do. What does
+//! not: anything that knows the framework (`TestService` does), and any pretence of a server.
 //!
 //! A server that is not installed skips the test, which says so on standard error; with
 //! `REQUIRE_SERVERS=1`, as `cargo xtask test` sets it, the test fails instead:
@@ -17,7 +17,11 @@
 //! ```
 //!
 //! Everything here panics when it fails: its callers are tests. Whatever a test process started
-//! ends with it, however it ends, and its data goes too.
+//! ends with it, however it ends, and its data goes too. A test that panics prints the end of what
+//! each of its servers logged; of one that returns an error nobody here hears.
+//!
+//! Another kind of server is one file more: a type around `server::Server`, which ends it and brings
+//! it back, with what it is configured by, its URL, and how it shows that it answers.
 
 mod credentials;
 mod find;

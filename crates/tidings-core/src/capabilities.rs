@@ -1,5 +1,7 @@
 //! What an engine can do, so that the framework supplies the rest or refuses at start.
 
+use std::time::Duration;
+
 /// What a broker can do.
 ///
 /// The default is the least: nothing kept, no groups, no order. A broker sets what it has.
@@ -22,6 +24,8 @@ pub struct Capabilities {
     pub attempt_counts: bool,
     /// Where a new group can begin.
     pub earliest_start: EarliestStart,
+    /// How long a message stays for groups that have not handled it; [`Duration::MAX`] for ever.
+    pub retention: Duration,
     /// The largest message, attributes and headers included, in bytes.
     pub max_message: usize,
     /// The most deliveries that may be unsettled at once in one subscription.
@@ -39,6 +43,7 @@ impl Default for Capabilities {
             deduplication: false,
             attempt_counts: false,
             earliest_start: EarliestStart::Now,
+            retention: Duration::ZERO,
             max_message: 1024 * 1024,
             max_unsettled: 65_535,
         }

@@ -21,6 +21,8 @@ pub(crate) fn of(
     dedup: Option<&Text>,
     max_payload: usize,
 ) -> Result<OutboundMessage, PublishError> {
+    // A server cuts the connection of whoever sends it a subject that is none.
+    message.topic().check_for_publish()?;
     // Why a message was given up stands in its attributes.
     let wire = if message.topic().is_reserved() { Wire::CloudEvents } else { wire };
     let mut headers = if wire == Wire::CloudEvents { Outgoing::of(message) } else { Outgoing::default() };

@@ -12,6 +12,8 @@ pub mod database;
 mod delivery;
 mod error;
 pub mod handlers;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub mod inbox;
 mod metrics;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub mod outbox;
@@ -26,7 +28,9 @@ mod telemetry;
 mod trace;
 
 pub use error::{Error, Result};
-pub use handlers::{Failure, FromRef, Handler, Handlers, Meta, Order, Reject, Retry, State};
+pub use handlers::{Failure, FromRef, Handler, Handlers, Meta, Order, Publish, Reject, Retry, State};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use inbox::Tx;
 pub use publisher::Publisher;
 pub use service::{Service, run_together};
 pub use tidings_core::{

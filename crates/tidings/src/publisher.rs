@@ -5,6 +5,8 @@ use std::{sync::Arc, time::SystemTime};
 use prometheus_client::metrics::counter::Counter;
 use tidings_core::{Broker, Event, Headers, Key, Message, PublishError, Source, Text, Topic, TraceContext};
 
+use crate::Publish;
+
 /// Publishes events straight to the broker; clones are cheap.
 ///
 /// What is published here is not part of any transaction: an event that tells of a row belongs into the outbox.
@@ -46,6 +48,31 @@ impl Publisher {
         let message = message_of(event, &self.source, self.trace.as_ref());
         let (broker, published) = (Arc::clone(&self.broker), self.published.clone());
         async move { send(&*broker, &message?, &published).await }
+    }
+
+    /// Publishes events with a key or headers that differ from their own, all in one batch.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`]; where several were not taken, the first one's. Others may have been published.
+    ///
+    /// # Cancel safety
+    /// A dropped future may or may not have published.
+    pub fn send<E: Event>(&self, events: &Publish<E>) -> impl Future<Output = Result<(), PublishError>> + Send + use<E> {
+        let messages = self.messages(events);
+        let publisher = self.clone();
+        async move { publisher.publish_messages(&messages?).await }
+    }
+
+    /// The messages that [`Publisher::send`] publishes.
+    pub(crate) fn messages<E: Event>(&self, events: &Publish<E>) -> Result<Vec<Message>, PublishError> {
+        events.messages(|event| message_of(event, &self.source, self.trace.as_ref()))
+    }
+
+    pub(crate) async fn publish_messages(&self, messages: &[Message]) -> Result<(), PublishError> {
+        let published = self.broker.publish(messages).await;
+        let failed = published.as_ref().err().map_or(0, |failures| failures.failed().len());
+        self.published.inc_by((messages.len() - failed.min(messages.len())) as u64);
+        Ok(published?)
     }
 
     /// Publishes a message as it is.

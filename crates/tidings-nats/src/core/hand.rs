@@ -34,7 +34,7 @@ pub(super) struct Look {
 struct State {
     slots: Vec<Option<Kept>>,
     free: Vec<usize>,
-    /// Slots that wait for their time, in order of it and then of their settling.
+    /// Slots that wait for their time, in order of it and then of their arrival.
     waiting: BTreeMap<(Instant, u64), usize>,
     /// Tells the deliveries that used one slot apart.
     stamp: u64,
@@ -43,6 +43,7 @@ struct State {
 
 struct Kept {
     message: Message,
+    arrived: u64,
     stamp: u64,
     attempts: u32,
 }
@@ -107,7 +108,7 @@ impl State {
         });
         self.stamp += 1;
         delivery.receipt = Receipt([slot as u64, self.stamp, 0]);
-        self.slots[slot] = Some(Kept { message: delivery.message.clone(), stamp: self.stamp, attempts: 0 });
+        self.slots[slot] = Some(Kept { message: delivery.message.clone(), arrived: self.stamp, stamp: self.stamp, attempts: 0 });
     }
 
     fn again(&mut self, slot: usize) -> Option<Delivery> {
@@ -135,8 +136,8 @@ impl State {
         };
         // This delivery is over: its receipt names nothing from here on.
         kept.stamp = 0;
-        self.stamp += 1;
-        self.waiting.insert((now + after, self.stamp), slot);
+        let arrived = kept.arrived;
+        self.waiting.insert((now + after, arrived), slot);
         true
     }
 

@@ -120,6 +120,7 @@ impl Broker for JetStream {
         capabilities.delay = Delay::Native;
         capabilities.deduplication = true;
         capabilities.earliest_start = EarliestStart::First;
+        capabilities.retention = self.streams.main.retention();
         capabilities.max_message = outgoing::limit(self.connection.client.max_payload());
         capabilities.max_unsettled = MAX_UNSETTLED;
         capabilities
@@ -131,7 +132,8 @@ impl Broker for JetStream {
 
     /// Nothing is left to do: what was published is stored.
     fn flush(&self) -> BoxFuture<'_, Result<Link, BrokerError>> {
-        Box::pin(std::future::ready(Ok(Link(0))))
+        let open = if self.connection.is_closed() { Err(settle::closed()) } else { Ok(Link(0)) };
+        Box::pin(std::future::ready(open))
     }
 
     fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<(Box<dyn Fetch>, Arc<dyn Settle>), BrokerError>> {

@@ -57,6 +57,9 @@ impl Settle for Hand {
 
     fn extend<'a>(&'a self, batch: &'a [Receipt]) -> BoxFuture<'a, Result<Vec<Receipt>, BrokerError>> {
         Box::pin(async move {
+            if self.connection.is_closed() {
+                return Err(closed());
+            }
             let now = Instant::now();
             let (words, lost) = self.held.extend(batch, now);
             // The server confirms nothing; what cannot even be sent extends nothing.

@@ -174,6 +174,11 @@ impl Streams {
 }
 
 impl Spec {
+    /// How long messages stay; a stream without an age keeps them for ever.
+    pub(super) fn retention(&self) -> Duration {
+        if self.max_age.is_zero() { Duration::MAX } else { self.max_age }
+    }
+
     fn new(name: String, max_age: Duration, max_bytes: u64, subjects: &[&str], settings: &Settings) -> Self {
         let config = [
             ("name", json!(name)),

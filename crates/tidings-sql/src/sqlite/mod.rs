@@ -92,6 +92,7 @@ impl Broker for Sqlite {
         capabilities.deduplication = true;
         capabilities.attempt_counts = true;
         capabilities.earliest_start = EarliestStart::First;
+        capabilities.retention = self.settings.max_age;
         capabilities.max_message = self.settings.largest_event();
         capabilities
     }

@@ -16,6 +16,8 @@ mod sqlite;
 #[cfg(feature = "sqlite")]
 mod writing;
 
+use std::sync::Arc;
+
 pub use error::DatabaseError;
 pub use migrate::Migrations;
 pub use open::DatabaseOptions;
@@ -51,6 +53,18 @@ impl From<sqlx::PgPool> for Database {
 }
 
 impl Database {
+    /// Whether both are one pool.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            #[cfg(feature = "sqlite")]
+            (Self::Sqlite(one), Self::Sqlite(other)) => Arc::ptr_eq(&one.connect_options(), &other.connect_options()),
+            #[cfg(feature = "postgres")]
+            (Self::Postgres(one), Self::Postgres(other)) => Arc::ptr_eq(&one.connect_options(), &other.connect_options()),
+            #[cfg(all(feature = "postgres", feature = "sqlite"))]
+            _ => false,
+        }
+    }
+
     /// Closes the pool; connections in use are waited for.
     pub async fn close(&self) {
         match self {

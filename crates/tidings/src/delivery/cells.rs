@@ -60,7 +60,7 @@ mod tests {
     fn a_cell_is_used_again_unless_somebody_kept_it_and_keeps_no_body_alive() {
         let publisher = Publisher::new(crate::delivery::tests::broker(), Source::new("/s").unwrap());
         let subscription = SubscriptionName { group: "g".parse().unwrap(), pattern: "t".parse().unwrap() };
-        let mut cells = Cells::new(Arc::new(Place { subscription, publisher }), 2);
+        let mut cells = Cells::new(Arc::new(Place::new(subscription, publisher)), 2);
         let body = Bytes::from(vec![7; 100]);
         let message = || Message::builder("t".parse().unwrap(), Source::new("/s").unwrap(), body.clone()).build();
         for _ in 0..3 {

@@ -8,6 +8,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Drain, Ground, Limits, Subscriber, Watch};
 use crate::{Handlers, Publisher, Result, metrics::Metrics};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use crate::{
+    database::Database,
+    handlers::Registration,
+    inbox::{self, Transactions},
+    outbox::{Outbox, OutboxOptions, relay::Relay},
+    readiness::Readiness,
+};
 
 /// Handlers that run as they do in a service, with its defaults, until it is stopped or dropped.
 pub struct Harness {
@@ -25,7 +33,11 @@ impl Harness {
         let ground = Ground::new(broker, publisher, service.into(), Limits::default(), Metrics::new());
         let ground = Ground { watch: Some(watch), ..ground };
         let (drain, mut runs) = (Drain::default(), JoinSet::new());
+        #[cfg(any(feature = "postgres", feature = "sqlite"))]
+        let mut storage = Storage::new(&ground, service);
         for registration in handlers.registrations(&GroupName::of_service(service)?)? {
+            #[cfg(any(feature = "postgres", feature = "sqlite"))]
+            let registration = storage.with_transactions(registration, &drain, &mut runs).await?;
             let subscriber = Subscriber::subscribe(&ground, registration).await?;
             let drain = drain.clone();
             runs.spawn(async move { Ok(subscriber.run(drain).await?) });
@@ -43,6 +55,48 @@ impl Harness {
             ended??;
         }
         Ok(())
+    }
+}
+
+/// The outboxes of the databases that handlers have transactions in.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+struct Storage<'a> {
+    ground: &'a Ground,
+    service: &'a str,
+    outboxes: Vec<(Database, Outbox)>,
+}
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+impl<'a> Storage<'a> {
+    fn new(ground: &'a Ground, service: &'a str) -> Self {
+        Self { ground, service, outboxes: Vec::new() }
+    }
+
+    async fn with_transactions(
+        &mut self,
+        registration: Registration,
+        drain: &Drain,
+        runs: &mut JoinSet<Result<()>>,
+    ) -> Result<Registration> {
+        let Some(database) = registration.handler.transactions_in().pop() else { return Ok(registration) };
+        inbox::prepare(&database).await?;
+        let known = self.outboxes.iter().find(|(other, _)| other.is(&database)).map(|(_, outbox)| outbox.clone());
+        let outbox = match known {
+            Some(outbox) => outbox,
+            None => {
+                let source = Source::new(&format!("/{}", self.service))?;
+                let outbox = Outbox::open(&database, self.service, source, OutboxOptions::default()).await?;
+                let part = Readiness::new().part("outbox");
+                let broker = Arc::clone(&self.ground.broker);
+                let relay = Relay::new(database.clone(), &outbox, broker, self.ground.metrics.outbox(), part);
+                let Drain { stop, cut, .. } = drain.clone();
+                runs.spawn(async move { Ok(relay.run(stop, cut).await?) });
+                self.outboxes.push((database.clone(), outbox.clone()));
+                outbox
+            }
+        };
+        let name = inbox::name_of(&registration, &self.ground.instance);
+        Ok(Registration { transactions: Some(Transactions::new(&database, outbox, name)), ..registration })
     }
 }
 

@@ -80,6 +80,8 @@ pub(crate) struct Limits {
     pub(crate) parked_bytes: usize,
     /// How long one attempt may take, where the registration does not say.
     pub(crate) handler_timeout: Duration,
+    /// How long a handler may keep a transaction in which nobody else can write, where the registration does not say.
+    pub(crate) transaction_timeout: Duration,
     /// When a failed attempt is repeated, where the registration does not say.
     pub(crate) retry: Retry,
 }
@@ -92,6 +94,7 @@ impl Default for Limits {
             parked: 4096,
             parked_bytes: 64 * 1024 * 1024,
             handler_timeout: Duration::from_secs(30),
+            transaction_timeout: Duration::from_secs(2),
             retry: Retry::default(),
         }
     }

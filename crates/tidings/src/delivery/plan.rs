@@ -5,7 +5,12 @@ use std::{sync::Arc, time::Duration};
 use tidings_core::{BrokerError, Capabilities, Delay, EarliestStart, KeyOrder, Members, Start, Subscription};
 
 use super::{Limits, SubscribeError, hand::Bounds, policy};
-use crate::handlers::{Dispatch, Order, Registration, Retry, SubscriptionName};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use crate::inbox::Transactions;
+use crate::{
+    Publisher,
+    handlers::{Dispatch, Order, Place, Registration, Retry, SubscriptionName},
+};
 
 /// A subscription as it will run.
 #[derive(Clone)]
@@ -19,6 +24,9 @@ pub(super) struct Plan {
     pub(super) bounds: Bounds,
     pub(super) timeout: Duration,
     pub(super) capabilities: Capabilities,
+    /// Of a handler that takes one.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    transactions: Option<Transactions>,
 }
 
 impl Plan {
@@ -29,7 +37,10 @@ impl Plan {
         broker: &'static str,
         capabilities: Capabilities,
     ) -> Result<Self, SubscribeError> {
-        let Registration { pattern, group, options, handler, name: handler_name } = registration;
+        #[cfg(any(feature = "postgres", feature = "sqlite"))]
+        let transactions =
+            registration.transactions.clone().map(|transactions| transactions.limited(&registration.options, limits));
+        let Registration { pattern, group, options, handler, name: handler_name, .. } = registration;
         let order = options.order.unwrap_or_default();
         let members = options.members.unwrap_or(Members::Share);
         let concurrency = options.concurrency.unwrap_or(limits.concurrency).max(1);
@@ -65,7 +76,19 @@ impl Plan {
             bounds,
             timeout: options.timeout.unwrap_or(limits.handler_timeout),
             capabilities,
+            #[cfg(any(feature = "postgres", feature = "sqlite"))]
+            transactions,
         })
+    }
+
+    /// Where its messages come in.
+    pub(super) fn place(&self, publisher: Publisher) -> Place {
+        Place {
+            subscription: self.name.clone(),
+            publisher,
+            #[cfg(any(feature = "postgres", feature = "sqlite"))]
+            transactions: self.transactions.clone(),
+        }
     }
 
     /// Whether a message goes back to the broker to wait there, rather than in the process.
@@ -128,6 +151,8 @@ mod tests {
             options,
             handler: Arc::new(Nothing),
             name: "email::welcome",
+            #[cfg(any(feature = "postgres", feature = "sqlite"))]
+            transactions: None,
         };
         Plan::of(registration, &Limits::default(), "test", capabilities)
             .map_err(|error| crate::error::Error::from(error).to_string())

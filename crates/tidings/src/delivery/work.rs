@@ -24,7 +24,7 @@ use super::{
     watch,
 };
 use crate::{
-    handlers::{Context, Place, Slot, empty_slot},
+    handlers::{Context, Slot, empty_slot},
     metrics::SubscriptionMetrics,
     trace,
 };
@@ -67,7 +67,7 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn new(plan: Plan, ground: Ground, metrics: SubscriptionMetrics, outlets: Outlets) -> Self {
-        let place = Place { subscription: plan.name.clone(), publisher: ground.publisher.clone() };
+        let place = plan.place(ground.publisher.clone());
         Self {
             hand: Hand::new(plan.bounds),
             phase: Phase::Open,

@@ -2,7 +2,7 @@
 
 use tidings_core::{Event, Message};
 
-use super::{Context, Early, Extract, Failure};
+use super::{Context, Early, Extract, Failure, Needs};
 
 /// The arguments of a handler of one event: `(E, A1, A2, …)` with an [`Event`] first.
 #[diagnostic::on_unimplemented(
@@ -16,6 +16,9 @@ pub trait EventArgs<S>: Sized + Send + 'static {
 
     #[doc(hidden)]
     fn extract(context: &mut Context, state: &S) -> impl Future<Output = Result<Self, Early>> + Send;
+
+    #[doc(hidden)]
+    fn needs(state: &S, needs: &mut Needs);
 }
 
 /// The arguments of a handler of a topic pattern: `(Message, A1, A2, …)`.
@@ -26,6 +29,9 @@ pub trait EventArgs<S>: Sized + Send + 'static {
 pub trait MessageArgs<S>: Sized + Send + 'static {
     #[doc(hidden)]
     fn extract(context: &mut Context, state: &S) -> impl Future<Output = Result<Self, Early>> + Send;
+
+    #[doc(hidden)]
+    fn needs(state: &S, needs: &mut Needs);
 }
 
 /// [`Message`] alone, so that the compiler can say that something else is none.
@@ -47,6 +53,8 @@ impl IsMessage for Message {
 /// Either of the two, told apart by `K`.
 pub(super) trait Arguments<S, K>: Sized + Send + 'static {
     fn extract(context: &mut Context, state: &S) -> impl Future<Output = Result<Self, Early>> + Send;
+
+    fn needs(state: &S, needs: &mut Needs);
 }
 
 /// The kind of [`EventArgs`].
@@ -59,11 +67,19 @@ impl<S: Sync, A: EventArgs<S>> Arguments<S, ByEvent> for A {
     fn extract(context: &mut Context, state: &S) -> impl Future<Output = Result<Self, Early>> + Send {
         A::extract(context, state)
     }
+
+    fn needs(state: &S, needs: &mut Needs) {
+        A::needs(state, needs);
+    }
 }
 
 impl<S: Sync, A: MessageArgs<S>> Arguments<S, ByPattern> for A {
     fn extract(context: &mut Context, state: &S) -> impl Future<Output = Result<Self, Early>> + Send {
         A::extract(context, state)
+    }
+
+    fn needs(state: &S, needs: &mut Needs) {
+        A::needs(state, needs);
     }
 }
 
@@ -91,6 +107,10 @@ macro_rules! tuples {
                 $(let $argument = $argument::extract(context, state).await?;)*
                 Ok((event, $($argument,)*))
             }
+
+            fn needs(state: &S, needs: &mut Needs) {
+                $($argument::needs(state, needs);)*
+            }
         }
 
         #[allow(non_snake_case, unused_variables, reason = "an argument is called like its type, and there may be none")]
@@ -98,6 +118,10 @@ macro_rules! tuples {
             async fn extract(context: &mut Context, state: &S) -> Result<Self, Early> {
                 $(let $argument = $argument::extract(context, state).await?;)*
                 Ok((M::of(context.message()), $($argument,)*))
+            }
+
+            fn needs(state: &S, needs: &mut Needs) {
+                $($argument::needs(state, needs);)*
             }
         }
     )+};

@@ -1,16 +1,28 @@
 //! What a handler's arguments are made from.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tidings_core::{GroupName, Headers, Key, Message, MessageId, Source, Topic, TopicPattern, TraceContext};
 
+use super::Ending;
 use crate::Publisher;
 
 /// One attempt at one message: what extractors read. A clone is cheap.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Context {
     delivered: Arc<Delivered>,
     attempt: u32,
+    /// What an extractor began. Not a clone's: it ends once.
+    ending: Option<Box<dyn Ending>>,
+}
+
+impl Clone for Context {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.delivered), self.attempt)
+    }
 }
 
 /// A message in hand, shared by the delivery loop and its attempts, so that an attempt costs no clone of the message.
@@ -27,6 +39,21 @@ pub(crate) struct Delivered {
 pub(crate) struct Place {
     pub(crate) subscription: SubscriptionName,
     pub(crate) publisher: Publisher,
+    /// For handlers that take one.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) transactions: Option<crate::inbox::Transactions>,
+}
+
+#[cfg(test)]
+impl Place {
+    pub(crate) fn new(subscription: SubscriptionName, publisher: Publisher) -> Self {
+        Self {
+            subscription,
+            publisher,
+            #[cfg(any(feature = "postgres", feature = "sqlite"))]
+            transactions: None,
+        }
+    }
 }
 
 /// What a subscription is: a group and a pattern.
@@ -38,7 +65,27 @@ pub(crate) struct SubscriptionName {
 
 impl Context {
     pub(crate) fn new(delivered: Arc<Delivered>, attempt: u32) -> Self {
-        Self { delivered, attempt }
+        Self { delivered, attempt, ending: None }
+    }
+
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn transactions(&self) -> Option<&crate::inbox::Transactions> {
+        self.delivered.place.transactions.as_ref()
+    }
+
+    /// Has the attempt end with this.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn end_with(&mut self, ending: Box<dyn Ending>) {
+        self.ending = Some(ending);
+    }
+
+    pub(super) fn take_ending(&mut self) -> Option<Box<dyn Ending>> {
+        self.ending.take()
+    }
+
+    /// How long the handler may run, where that is less than the attempt.
+    pub(super) fn hold(&self) -> Option<Duration> {
+        self.ending.as_ref()?.hold()
     }
 
     /// The message.

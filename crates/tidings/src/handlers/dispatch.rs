@@ -5,7 +5,7 @@ use std::{marker::PhantomData, sync::Arc};
 use tidings_core::{GroupName, TopicPattern};
 use tokio_util::sync::ReusableBoxFuture;
 
-use super::{Context, Early, Failure, Handler, IntoOutcome, Options, arguments::Arguments};
+use super::{Context, Early, Failure, Handler, IntoOutcome, Options, arguments::Arguments, ending::within};
 
 /// The future of one attempt, in a box that the next one reuses.
 pub(crate) type Slot = ReusableBoxFuture<'static, Result<(), Failure>>;
@@ -19,6 +19,33 @@ pub(crate) fn empty_slot() -> Slot {
 pub(crate) trait Dispatch: Send + Sync {
     /// Puts the future of this attempt into `slot`; it is polled by the loop.
     fn dispatch(&self, context: Context, slot: &mut Slot);
+
+    /// What its arguments need of the service.
+    fn needs(&self, _needs: &mut Needs) {}
+}
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+impl dyn Dispatch {
+    /// The databases that it begins transactions in.
+    pub(crate) fn transactions_in(&self) -> Vec<crate::database::Database> {
+        let mut needs = Needs::default();
+        self.needs(&mut needs);
+        needs.transactions
+    }
+}
+
+/// What the arguments of a handler need of the service that calls it.
+#[derive(Debug, Clone, Default)]
+pub struct Needs {
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) transactions: Vec<crate::database::Database>,
+}
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+impl Needs {
+    pub(crate) fn transactions_in(&mut self, database: crate::database::Database) {
+        self.transactions.push(database);
+    }
 }
 
 /// A handler and what it is registered for.
@@ -32,6 +59,9 @@ pub(crate) struct Registration {
     pub(crate) options: Options,
     /// What is called.
     pub(crate) handler: Arc<dyn Dispatch>,
+    /// Where its transactions are begun, if it takes one; the service says so before it subscribes.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) transactions: Option<crate::inbox::Transactions>,
     /// The handler's type name, for logs and errors.
     pub(crate) name: &'static str,
 }
@@ -72,11 +102,23 @@ where
         slot.set(async move {
             let (handler, state) = &*parts;
             // The context outlives the handler: what an extractor puts into it may have to be ended after the handler.
-            match A::extract(&mut context, state).await {
-                Ok(arguments) => handler.call(arguments).await.into_outcome(),
-                Err(Early::Handled) => Ok(()),
+            let made = match A::extract(&mut context, state).await {
+                Ok(arguments) => match context.hold() {
+                    None => handler.call(arguments).await.into_outcome(&context),
+                    // In a box, as the ending below: most handlers need no room for either.
+                    Some(most) => Box::pin(within(most, handler.call(arguments), &context)).await,
+                },
+                Err(Early::Handled) => return Ok(()),
                 Err(Early::Failed(failure)) => Err(failure),
+            };
+            match (context.take_ending(), made) {
+                (None, Ok(outgoing)) if outgoing.is_empty() => Ok(()),
+                (ending, made) => Box::pin(context.end(ending, made)).await,
             }
         });
+    }
+
+    fn needs(&self, needs: &mut Needs) {
+        A::needs(&self.parts.1, needs);
     }
 }

@@ -1,11 +1,11 @@
 //! A handler's arguments besides the event.
 
-use super::{Context, Failure, Meta};
+use super::{Context, Failure, Meta, Needs};
 use crate::Publisher;
 
 /// An argument of a handler, made for each attempt from its [`Context`] and the state `S`.
 ///
-/// There are [`State`](super::State), [`Meta`] and [`Publisher`]; yours are made alike:
+/// There are [`State`](super::State), [`Meta`], [`Publisher`] and `Tx`; yours are made alike:
 ///
 /// ```
 /// use tidings::handlers::{Context, Early, Extract};
@@ -33,6 +33,10 @@ pub trait Extract<S>: Sized + Send + 'static {
     /// # Cancel safety
     /// The future is dropped when the attempt takes too long or its lease is lost.
     fn extract(context: &mut Context, state: &S) -> impl Future<Output = Result<Self, Early>> + Send;
+
+    /// What it needs of the service, asked once, before the service subscribes.
+    #[doc(hidden)]
+    fn needs(_state: &S, _needs: &mut Needs) {}
 }
 
 /// Why a handler is not called.

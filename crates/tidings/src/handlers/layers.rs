@@ -11,7 +11,7 @@ use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
 
 use super::{
     Context, Failure,
-    dispatch::{Dispatch, Slot, empty_slot},
+    dispatch::{Dispatch, Needs, Slot, empty_slot},
 };
 
 /// A handler as the layers of tower see it: see [`Handlers::layer`](crate::Handlers::layer).
@@ -62,8 +62,8 @@ impl Layers {
         if self.0.is_empty() {
             return handler;
         }
-        let innermost = HandlerService(BoxCloneSyncService::new(Innermost(handler)));
-        Arc::new(Layered(self.0.iter().fold(innermost, |inner, layer| layer(inner))))
+        let innermost = HandlerService(BoxCloneSyncService::new(Innermost(Arc::clone(&handler))));
+        Arc::new(Layered { service: self.0.iter().fold(innermost, |inner, layer| layer(inner)), handler })
     }
 }
 
@@ -88,11 +88,19 @@ impl Service<Context> for Innermost {
 }
 
 /// From the delivery loop to the layers.
-struct Layered(HandlerService);
+struct Layered {
+    service: HandlerService,
+    /// The one within the layers.
+    handler: Arc<dyn Dispatch>,
+}
 
 impl Dispatch for Layered {
     fn dispatch(&self, context: Context, slot: &mut Slot) {
-        let service = self.0.clone();
+        let service = self.service.clone();
         slot.set(async move { Ok(service.oneshot(context).await?) });
+    }
+
+    fn needs(&self, needs: &mut Needs) {
+        self.handler.needs(needs);
     }
 }

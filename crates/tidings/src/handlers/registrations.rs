@@ -28,6 +28,14 @@ pub enum InvalidHandlers {
         /// What is allowed.
         rule: &'static str,
     },
+    /// It takes more than one transaction: they could not commit together.
+    #[error(
+        "handler {handler} takes more than one `Tx`, which could not commit together: take one, and write the rest in its database"
+    )]
+    ManyTransactions {
+        /// The handler's name.
+        handler: &'static str,
+    },
     /// Two handlers would share each other's messages.
     #[error(
         "handlers {first} and {second} both take {pattern} in the group {group}: give one of them its own with `.group(\"…\")`"
@@ -68,7 +76,20 @@ fn registration(entry: Entry<Arc<dyn Dispatch>>, default: &GroupName) -> Result<
     let pattern = pattern.map_err(wrong_name)?;
     let group = options.group.clone().transpose().map_err(wrong_name)?.unwrap_or_else(|| default.clone());
     check(name, &options)?;
-    Ok(Registration { pattern, group, options, handler: layers.around(handler), name })
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    if handler.transactions_in().len() > 1 {
+        return Err(InvalidHandlers::ManyTransactions { handler: name });
+    }
+    let handler = layers.around(handler);
+    Ok(Registration {
+        pattern,
+        group,
+        options,
+        handler,
+        name,
+        #[cfg(any(feature = "postgres", feature = "sqlite"))]
+        transactions: None,
+    })
 }
 
 fn check(handler: &'static str, options: &Options) -> Result<(), InvalidHandlers> {

@@ -50,7 +50,7 @@ fn group() -> GroupName {
 fn context_at(broker: Arc<dyn Broker>, message: Message, attempt: u32) -> Context {
     let subscription = SubscriptionName { group: group(), pattern: TopicPattern::new("user.>").unwrap() };
     let publisher = Publisher::new(broker, Source::new("/email").unwrap());
-    Context::new(Arc::new(Delivered { message, place: Arc::new(Place { subscription, publisher }) }), attempt)
+    Context::new(Arc::new(Delivered { message, place: Arc::new(Place::new(subscription, publisher)) }), attempt)
 }
 
 fn context(message: Message) -> Context {

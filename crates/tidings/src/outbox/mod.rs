@@ -20,14 +20,16 @@ mod transaction;
 
 use std::sync::Arc;
 
-use tidings_core::{Event, PublishError, Source};
+use tidings_core::{Event, Message, PublishError, Source};
 
 use crate::{
+    Publish,
     database::{Database, DatabaseError},
     publisher::message_of,
 };
 use publish::Insert;
 use relay::Hot;
+pub(crate) use row::micros;
 pub use transaction::{InTransaction, Target};
 
 /// The Postgres channel that says that there are rows.
@@ -136,14 +138,43 @@ impl Outbox {
         E: Event,
     {
         // Encoded before the first await, or every event would have to be `Sync`.
-        let messages: Result<Vec<_>, _> = events.iter().map(|event| message_of(event, &self.source, None)).collect();
-        async move {
-            let mut messages = messages?;
-            messages.sort_by(|one, other| one.key().cmp(&other.key()));
-            self.insert.rows(tx, &messages).await?;
-            self.hot.mark();
-            Ok(())
-        }
+        let messages = self.messages(events);
+        async move { self.publish_messages(tx, messages?).await }
+    }
+
+    /// Publishes events with a key or headers that differ from their own, in one statement, when the transaction commits.
+    ///
+    /// # Errors
+    /// As [`Outbox::publish`]; then none is published.
+    ///
+    /// # Cancel safety
+    /// As [`Outbox::publish`].
+    pub fn send<T, E>(&self, tx: &mut T, events: &Publish<E>) -> impl Future<Output = Result<(), PublishError>> + Send
+    where
+        T: InTransaction + ?Sized,
+        E: Event,
+    {
+        let messages = self.messages_of(events);
+        async move { self.publish_messages(tx, messages?).await }
+    }
+
+    pub(crate) fn messages<E: Event>(&self, events: &[E]) -> Result<Vec<Message>, PublishError> {
+        events.iter().map(|event| message_of(event, &self.source, None)).collect()
+    }
+
+    pub(crate) fn messages_of<E: Event>(&self, events: &Publish<E>) -> Result<Vec<Message>, PublishError> {
+        events.messages(|event| message_of(event, &self.source, None))
+    }
+
+    pub(crate) async fn publish_messages<T: InTransaction + ?Sized>(
+        &self,
+        tx: &mut T,
+        mut messages: Vec<Message>,
+    ) -> Result<(), PublishError> {
+        messages.sort_by(|one, other| one.key().cmp(&other.key()));
+        self.insert.rows(tx, &messages).await?;
+        self.hot.mark();
+        Ok(())
     }
 
     /// Whose rows it writes.

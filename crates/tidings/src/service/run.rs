@@ -1,6 +1,6 @@
 //! From a service that is set up to one that runs.
 
-use std::{fmt, future::Future, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
+use std::{fmt, future::Future, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::Router;
 use futures_util::FutureExt;
@@ -212,6 +212,8 @@ impl Running {
         let wait = core.settings.get("wait")?;
         let part = core.readiness.part("subscriptions");
         for registration in registrations {
+            #[cfg(any(feature = "postgres", feature = "sqlite"))]
+            let registration = core.with_transactions(registration).await?;
             let attempt = || Subscriber::subscribe(&ground, registration.clone());
             let subscriber = patiently(wait, &part, "broker", attempt, SubscribeError::is_transient).await?;
             let drain = self.drain.clone();
@@ -227,6 +229,9 @@ impl Running {
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
     async fn relay(&mut self) -> Result<()> {
         use crate::outbox::relay::Relay;
+        for (database, keep) in self.core.inboxes().await? {
+            self.watching.spawn(crate::inbox::sweep(database, keep));
+        }
         for (database, outbox) in self.core.storage.outboxes() {
             let broker = Arc::clone(self.core.broker().await?);
             let part = self.core.readiness.part("outbox");
@@ -286,8 +291,19 @@ fn limits(core: &Core) -> Result<Limits> {
         parked: settings.get("parked")?,
         parked_bytes: settings.get("parked-bytes")?,
         handler_timeout: settings.get("handler-timeout")?,
+        transaction_timeout: transaction_timeout(core)?,
         retry: Retry::growing(settings.get("retry-first")?, settings.get("retry-longest")?, settings.get("retry-attempts")?),
     })
+}
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+fn transaction_timeout(core: &Core) -> Result<Duration> {
+    Ok(core.settings.get("transaction-timeout")?)
+}
+
+#[cfg(not(any(feature = "postgres", feature = "sqlite")))]
+fn transaction_timeout(_: &Core) -> Result<Duration> {
+    Ok(Duration::ZERO)
 }
 
 impl fmt::Debug for Running {

@@ -12,6 +12,8 @@ use super::{ServiceError, core::Core, patience::say_absent};
 use crate::{
     Result,
     database::{Database, DatabaseError, DatabaseOptions},
+    handlers::Registration,
+    inbox::{self, Transactions},
     outbox::{KeyLocks, Outbox, OutboxOptions, Wake},
     readiness::State,
 };
@@ -20,11 +22,13 @@ use crate::{
 pub(super) struct Storage {
     database: OnceCell<Database>,
     outboxes: Mutex<Vec<(Database, Outbox)>>,
+    /// Those in which handlers' transactions are recorded.
+    inboxes: Mutex<Vec<Database>>,
 }
 
 impl Storage {
     pub(super) fn new(database: Option<Database>) -> Self {
-        Self { database: OnceCell::new_with(database), outboxes: Mutex::default() }
+        Self { database: OnceCell::new_with(database), outboxes: Mutex::default(), inboxes: Mutex::default() }
     }
 
     /// The outboxes that were opened so far.
@@ -91,5 +95,33 @@ impl Core {
         let outbox = Outbox::open(database, self.settings.service(), self.source.clone(), options).await?;
         self.storage.lock().push((database.clone(), outbox.clone()));
         Ok(outbox)
+    }
+
+    /// The registration, with what its handler's transactions need: inbox and outbox in the database that it names.
+    pub(super) async fn with_transactions(&self, registration: Registration) -> Result<Registration> {
+        let Some(database) = registration.handler.transactions_in().pop() else { return Ok(registration) };
+        inbox::prepare(&database).await?;
+        let known = self.storage.outboxes().into_iter().find(|(other, _)| other.is(&database));
+        let outbox = match known {
+            Some((_, outbox)) => outbox,
+            None => self.outbox(&database).await?,
+        };
+        let name = inbox::name_of(&registration, &self.instance);
+        let transactions = Some(Transactions::new(&database, outbox, name));
+        let mut inboxes = self.storage.inboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        if !inboxes.iter().any(|other| other.is(&database)) {
+            inboxes.push(database);
+        }
+        Ok(Registration { transactions, ..registration })
+    }
+
+    /// The inboxes, and how long each remembers a message: as long as the broker may bring it again.
+    pub(super) async fn inboxes(&self) -> Result<Vec<(Database, Duration)>> {
+        let inboxes = self.storage.inboxes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if inboxes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keep = self.settings.get::<Duration>("inbox-keep")?.max(self.broker().await?.capabilities().retention);
+        Ok(inboxes.into_iter().map(|database| (database, keep)).collect())
     }
 }

@@ -102,6 +102,14 @@ fn outbox() -> Vec<Setting> {
         Setting::choice("outbox-wake", &["poll", "notify"])
             .default("poll")
             .help("How the relay learns of other processes' events: every 200 ms to 1 s, or by Postgres' NOTIFY"),
+        Setting::duration("transaction-timeout")
+            .default("2s")
+            .between(ms(10), hours(1))
+            .help("How long a handler may keep a SQLite transaction, in which nobody else can write, where it says nothing else"),
+        Setting::duration("inbox-keep")
+            .default("7d")
+            .between(hours(1), hours(24 * 365))
+            .help("How long a handled message is remembered; longer where the broker keeps messages longer"),
     ];
     settings.map(|setting| setting.group(Group::Events)).into()
 }

@@ -27,7 +27,7 @@ impl Fixture {
         let subscription = SubscriptionName { group: GroupName::new("g").unwrap(), pattern: TopicPattern::new("t").unwrap() };
         Self {
             hand: Hand::new(bounds),
-            place: Arc::new(Place { subscription, publisher: Publisher::new(broker, source) }),
+            place: Arc::new(Place::new(subscription, Publisher::new(broker, source))),
             now: Moment::now(),
             arrived: 0,
         }

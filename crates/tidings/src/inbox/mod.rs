@@ -1,0 +1,100 @@
+//! Handlers whose effects are in the database: done once, however often the message comes.
+//!
+//! Here: [`Tx`], the transaction that a handler's own writes, its events and the record of the message commit in together; that
+//! record, the inbox; [`Dedup`], the same for effects that no transaction can hold. Not here: how a handler is called
+//! (`handlers`), and what moves its events on (`outbox`).
+//!
+//! The table has one row for each message that a subscription has handled: whoever inserts it first handles the message, and a
+//! second one that comes meanwhile waits for the first one's commit. Rows go when no broker can bring their messages again.
+
+#![cfg_attr(
+    not(all(feature = "postgres", feature = "sqlite")),
+    allow(dead_code, unused_variables, reason = "what only the other database uses")
+)]
+
+mod engine;
+mod sweep;
+mod tx;
+
+use std::time::Duration;
+
+use tidings_core::{Members, Message, Text};
+
+use crate::{
+    database::{Database, DatabaseError, Migrations},
+    delivery::Limits,
+    handlers::{Options, Registration},
+    outbox::Outbox,
+};
+pub(crate) use sweep::sweep;
+pub use tx::{HasPool, Tx, TxDatabase};
+
+const MIGRATIONS: Migrations =
+    Migrations { component: "inbox", sqlite: &[include_str!("sqlite.sql")], postgres: &[include_str!("postgres.sql")] };
+
+/// What the transactions of a subscription's handlers need; clones are cheap.
+#[derive(Debug, Clone)]
+pub(crate) struct Transactions {
+    /// Where their events go, in the same database.
+    pub(crate) outbox: Outbox,
+    /// What the inbox calls the subscription.
+    pub(crate) subscription: Text,
+    /// How long a handler may keep one, where nobody else can write meanwhile.
+    pub(crate) hold: Option<Duration>,
+    /// How long a statement may take.
+    pub(crate) statement: Duration,
+}
+
+impl Transactions {
+    /// Those of a subscription of a database.
+    pub(crate) fn new(database: &Database, outbox: Outbox, subscription: Text) -> Self {
+        // Until it is known what the subscription's own are.
+        let hold = match database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(_) => Some(Duration::MAX),
+            #[cfg(feature = "postgres")]
+            Database::Postgres(_) => None,
+        };
+        Self { outbox, subscription, hold, statement: Duration::MAX }
+    }
+
+    /// The same, within the limits of the subscription.
+    pub(crate) fn limited(self, options: &Options, limits: &Limits) -> Self {
+        let attempt = options.timeout.unwrap_or(limits.handler_timeout);
+        let hold = self.hold.map(|_| options.timeout.unwrap_or(limits.transaction_timeout.min(attempt)));
+        Self { hold, statement: attempt, ..self }
+    }
+}
+
+/// What the inbox calls a subscription; of an instance's own, its name is part of it.
+pub(crate) fn name_of(registration: &Registration, instance: &str) -> Text {
+    let Registration { group, pattern, options, .. } = registration;
+    match options.members {
+        Some(Members::Each) => format!("{group} {pattern} {instance}"),
+        _ => format!("{group} {pattern}"),
+    }
+    .into()
+}
+
+/// Makes the inbox's table, if it is absent.
+pub(crate) async fn prepare(database: &Database) -> Result<(), DatabaseError> {
+    database.migrate(&MIGRATIONS).await
+}
+
+/// A message, as the inbox knows it.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Record {
+    subscription: Text,
+    source: Text,
+    id: String,
+}
+
+impl Record {
+    fn of(subscription: &Text, message: &Message) -> Self {
+        Self { subscription: subscription.clone(), source: message.source().as_str().into(), id: message.id().to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

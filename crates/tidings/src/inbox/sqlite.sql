@@ -1,0 +1,9 @@
+-- One row for each message that a subscription has handled. `handled_at` is microseconds since 1970.
+CREATE TABLE tidings_inbox (
+    subscription text NOT NULL,
+    source text NOT NULL,
+    message_id text NOT NULL,
+    handled_at integer NOT NULL,
+    PRIMARY KEY (subscription, source, message_id)
+) WITHOUT ROWID;
+CREATE INDEX tidings_inbox_handled_at ON tidings_inbox (handled_at);

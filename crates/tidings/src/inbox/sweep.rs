@@ -1,0 +1,49 @@
+//! Rows of messages that no broker can bring again.
+
+use std::time::{Duration, SystemTime};
+
+use crate::{
+    database::{Database, DatabaseError},
+    outbox::micros,
+};
+
+/// How often rows are looked for.
+const EVERY: Duration = Duration::from_secs(3600);
+/// The most rows that one statement removes, so that it keeps nobody waiting.
+const BATCH: i64 = 1_000;
+
+/// Removes rows older than `keep`, each hour, for ever.
+pub(crate) async fn sweep(database: Database, keep: Duration) {
+    loop {
+        // Not at once: what came while nobody was there is recognised first.
+        tokio::time::sleep(EVERY).await;
+        if let Err(error) = remove_older(&database, keep).await {
+            tracing::warn!(error = crate::error::chain(&error), "old rows of the inbox could not be removed");
+        }
+    }
+}
+
+/// Removes all rows older than `keep`; answers how many.
+pub(super) async fn remove_older(database: &Database, keep: Duration) -> Result<u64, DatabaseError> {
+    const REMOVE: &str = "DELETE FROM tidings_inbox WHERE (subscription, source, message_id) IN
+        (SELECT subscription, source, message_id FROM tidings_inbox WHERE handled_at < $1 ORDER BY handled_at LIMIT $2)";
+    let Some(before) = SystemTime::now().checked_sub(keep).map(micros) else { return Ok(0) };
+    let mut all = 0;
+    loop {
+        let removed = match database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(pool) => {
+                let mut tx = crate::database::begin_immediate(pool).await?;
+                let removed = sqlx::query(REMOVE).bind(before).bind(BATCH).execute(&mut *tx).await?.rows_affected();
+                tx.commit().await?;
+                removed
+            }
+            #[cfg(feature = "postgres")]
+            Database::Postgres(pool) => sqlx::query(REMOVE).bind(before).bind(BATCH).execute(pool).await?.rows_affected(),
+        };
+        all += removed;
+        if removed == 0 {
+            return Ok(all);
+        }
+    }
+}

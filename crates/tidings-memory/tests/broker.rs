@@ -1,35 +1,23 @@
-//! The cases that every broker passes, and what is this broker's own.
+//! What is this broker's own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop at the first surprise")]
-
-mod cases;
 
 use std::sync::Arc;
 
-use cases::*;
 use tidings_core::{Broker, BrokerError, Client, Message, Outcome, PublishError, Start, Subscription, Topic, url::Url};
 use tidings_memory::{Memory, Settings};
-
-fn engine() -> Engine {
-    let url: Url = format!("memory:case-{}", unique()).parse().unwrap();
-    // A broker lives as long as somebody has it open.
-    let held = Memory::open(&url).unwrap();
-    Engine::new(move || {
-        let (url, _held) = (url.clone(), &held);
-        async move { open(&url).await }
-    })
-}
+use tidings_testing::suite::{
+    bodies, message, numbered, numbers, on_a_bare_wire_the_body_alone_arrives, publish, subscribe, subscription, within,
+};
 
 async fn open(url: &Url) -> Arc<dyn Broker> {
     let client = Client { service: "case".into(), instance: "1".into() };
     tidings_memory::open(url, &client).await.unwrap()
 }
 
-broker_cases!(crate::engine);
-
 #[tokio::test]
-async fn on_a_bare_wire_the_body_alone_arrives() {
+async fn a_bare_wire_sends_the_body_alone() {
     let broker = open(&"memory:bare?wire=bare".parse().unwrap()).await;
-    cases::publishing::on_a_bare_wire_the_body_alone_arrives(&*broker).await;
+    on_a_bare_wire_the_body_alone_arrives(&*broker).await;
 }
 
 fn bounded(max_messages: usize) -> Memory {

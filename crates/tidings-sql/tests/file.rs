@@ -1,9 +1,6 @@
 //! What is this broker's own: the file, what it keeps and for how long, and those who share it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
-#[path = "../../tidings-memory/tests/cases/mod.rs"]
-mod cases;
-
 use std::{
     fs,
     path::PathBuf,
@@ -11,13 +8,13 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use cases::*;
 use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tidings_core::{
     Broker, BrokerError, Client, Fetched, GroupName, Health, Members, Message, Outcome, PublishError, Start, Subscription, Topic,
     url::Url,
 };
+use tidings_testing::suite::{bodies, message, numbered, numbers, publish, subscribe, subscribe_with, subscription, within};
 
 /// A folder with a broker's file in it.
 struct Place(TempDir);

@@ -2,9 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop at the first surprise")]
 #![cfg(unix)]
 
-#[path = "../../tidings-memory/tests/cases/mod.rs"]
-mod cases;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     env,
@@ -18,9 +15,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cases::*;
 use tempfile::TempDir;
 use tidings_core::{Broker, Client, Fetched, Health, MessageId, Outcome, url::Url};
+use tidings_testing::suite::{
+    DEADLINE, Reader, bodies, body, keyed, message, numbers, publish, subscribe, subscribe_with, subscription, within,
+};
 
 const ROLE: &str = "TIDINGS_SQL_TEST_ROLE";
 const FILE: &str = "TIDINGS_SQL_TEST_FILE";

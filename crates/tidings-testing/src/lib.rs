@@ -1,9 +1,12 @@
-//! Private servers and a test service for Tidings programs.
+//! Private servers, a test service for Tidings programs (feature `service`) and the conformance suite for brokers (`suite`).
 
 #[cfg(unix)]
 pub mod servers;
 #[cfg(feature = "service")]
 pub mod service;
+
+#[cfg(feature = "suite")]
+pub mod suite;
 
 #[cfg(feature = "service")]
 pub use service::TestService;

@@ -130,6 +130,7 @@ impl Member {
         let mut hand = self.hand();
         hand.ended = true;
         hand.mail.clear();
+        hand.held.clear();
         drop(hand);
         self.news.notify_one();
     }

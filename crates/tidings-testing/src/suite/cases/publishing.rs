@@ -1,14 +1,24 @@
-use std::time::{Duration, SystemTime};
+//! What is published arrives whole, once; what is not taken is named.
 
-use tidings_core::{Headers, Outcome, PublishError, TraceContext, dedup_of};
+use std::{collections::BTreeMap, time::SystemTime};
 
-use super::*;
+use tidings_core::{Headers, PublishError, TraceContext, dedup_of};
 
-pub async fn what_was_published_arrives_whole(engine: Engine) {
-    let broker = engine.open().await;
+use super::prelude::*;
+
+pub(super) async fn what_was_published_arrives_whole(place: Place) {
+    let broker = place.open().await;
     let mut reader = subscribe(&*broker, "g", "t").await;
     let mut headers = Headers::new();
-    for (name, value) in [("a", "with: colon, ünicode"), ("a", "again"), ("b", ""), ("c", &"x".repeat(4_096))] {
+    for (name, value) in [
+        ("a", "with: colon, ünicode ☃ 🌍"),
+        ("a", "again"),
+        ("b", ""),
+        ("c", &"x".repeat(4_096)),
+        ("d", " blanks  around "),
+        ("e", "100% a=b; \"c\" \\ <d>"),
+        ("!#$%&'*+-.^_`|~09AZaz", "a name of all that is allowed"),
+    ] {
         headers.append(name, value).unwrap();
     }
     let full = message("t", "")
@@ -20,7 +30,8 @@ pub async fn what_was_published_arrives_whole(engine: Engine) {
         .trace(TraceContext::start().with_state("vendor=1"))
         .headers(headers)
         .build();
-    let sent: Vec<_> = [&b""[..], b"1", b"\xff\0\xfe", &[b'x'; 1_024]]
+    let large: Vec<_> = (0..=255).cycle().take(broker.capabilities().max_message - 8 * 1024).collect();
+    let sent: Vec<_> = [&b""[..], b"1", b"\xff\0\xfe\r\n\r\n", &[b'x'; 1_024], &large]
         .into_iter()
         .flat_map(|body| {
             let body = Bytes::copy_from_slice(body);
@@ -28,8 +39,19 @@ pub async fn what_was_published_arrives_whole(engine: Engine) {
         })
         .collect();
     publish(&*broker, &sent).await;
-    let came: Vec<_> = reader.take(sent.len()).await.into_iter().map(|delivery| delivery.message).collect();
-    assert_eq!(came, sent);
+    for (delivery, sent) in reader.take(sent.len()).await.iter().zip(&sent) {
+        let (came, length) = (&delivery.message, sent.body().len());
+        assert_eq!(by_name(came.headers()), by_name(sent.headers()), "the headers of {length} bytes");
+        let came = &came.clone().into_builder().headers(sent.headers().clone()).build();
+        // Not shown: they may be a megabyte.
+        assert!(came.body() == sent.body(), "a body of {length} bytes came as another one of {}", came.body().len());
+        assert!(came == sent, "the attributes of {length} bytes: {:?}", came.clone().into_builder().body(Bytes::new()));
+    }
+}
+
+/// The values of each name, in order. In which order the names stand, some wires do not keep.
+fn by_name(headers: &Headers) -> BTreeMap<&str, Vec<&str>> {
+    headers.iter().map(|(name, _)| (name, headers.get_all(name).collect())).collect()
 }
 
 /// Everything of a message but its id.
@@ -37,7 +59,10 @@ fn new_id(of: &Message) -> tidings_core::MessageBuilder {
     of.clone().into_builder().id(tidings_core::MessageId::generate())
 }
 
-/// Called by each broker with one of its own that was opened with `?wire=bare`.
+/// What each broker's own tests call with one that was opened with `?wire=bare`.
+///
+/// # Panics
+/// When something else arrives than the body.
 pub async fn on_a_bare_wire_the_body_alone_arrives(broker: &dyn Broker) {
     let (mut reader, mut letters) = (subscribe(broker, "g", "t").await, subscribe(broker, "ops", "dead.g.t").await);
     let whole = keyed("t", "k", "body").into_builder().trace(TraceContext::start()).content_type("text/plain").build();
@@ -51,8 +76,8 @@ pub async fn on_a_bare_wire_the_body_alone_arrives(broker: &dyn Broker) {
     assert_eq!(letters.take(1).await[0].message, letter);
 }
 
-pub async fn a_message_of_the_largest_size_arrives_and_a_larger_one_is_named(engine: Engine) {
-    let broker = engine.open().await;
+pub(super) async fn a_message_of_the_largest_size_arrives_and_a_larger_one_is_named(place: Place) {
+    let broker = place.open().await;
     let mut reader = subscribe(&*broker, "g", "t").await;
     let limit = broker.capabilities().max_message;
     let of = |size: usize| message("t", "").into_builder().body(vec![b'x'; size].into()).build();
@@ -61,7 +86,8 @@ pub async fn a_message_of_the_largest_size_arrives_and_a_larger_one_is_named(eng
     let (place, error) = &failures.failed()[0];
     assert!(matches!(error, PublishError::TooLarge { limit: said, .. } if *said == limit), "{error}");
     assert_eq!((*place, failures.failed().len()), (0, 1));
-    assert_eq!(reader.take(1).await[0].message, fits);
+    // Nothing of the connection has suffered.
+    assert!(reader.take(1).await[0].message == fits, "another message came");
     // Its dead letter is larger, and fits too.
     let mut letters = subscribe(&*broker, "ops", "dead.g.t").await;
     let mut headers = Headers::new();
@@ -71,8 +97,8 @@ pub async fn a_message_of_the_largest_size_arrives_and_a_larger_one_is_named(eng
     letters.take(1).await;
 }
 
-pub async fn exactly_the_messages_that_were_not_taken_are_named(engine: Engine) {
-    let broker = engine.open().await;
+pub(super) async fn exactly_the_messages_that_were_not_taken_are_named(place: Place) {
+    let broker = place.open().await;
     let mut reader = subscribe(&*broker, "g", "t").await;
     let limit = broker.capabilities().max_message;
     let mut batch = numbered("t", 100);
@@ -92,20 +118,20 @@ pub async fn exactly_the_messages_that_were_not_taken_are_named(engine: Engine) 
     reader.is_drained(&*broker, "t").await;
 }
 
-pub async fn a_second_publish_is_recognised(engine: Engine) {
-    let broker = engine.open().await;
+pub(super) async fn a_second_publish_is_recognised(place: Place) {
+    let broker = place.open().await;
     let mut reader = subscribe(&*broker, "g", "t").await;
     let batch = numbered("t", 100);
     publish(&*broker, &batch).await;
-    publish(&*engine.open().await, &batch[50..]).await;
+    publish(&*place.open().await, &batch[50..]).await;
     let twice = message("t", "100").into_builder().dedup_id("own").build();
     publish(&*broker, &[twice.clone(), twice]).await;
     assert_eq!(reader.read(101).await, numbers(0, 101));
     reader.is_drained(&*broker, "t").await;
 }
 
-pub async fn an_event_and_its_dead_letter_share_an_id_and_both_arrive(engine: Engine) {
-    let broker = engine.open().await;
+pub(super) async fn an_event_and_its_dead_letter_share_an_id_and_both_arrive(place: Place) {
+    let broker = place.open().await;
     let (mut events, mut letters) = (subscribe(&*broker, "g", "t").await, subscribe(&*broker, "ops", "dead.g.>").await);
     let event = message("t", "event");
     publish(&*broker, std::slice::from_ref(&event)).await;
@@ -123,8 +149,8 @@ pub async fn an_event_and_its_dead_letter_share_an_id_and_both_arrive(engine: En
     events.is_drained(&*broker, "t").await;
 }
 
-pub async fn publishes_that_were_given_up_leave_nothing_broken(engine: Engine) {
-    let broker = engine.open().await;
+pub(super) async fn publishes_that_were_given_up_leave_nothing_broken(place: Place) {
+    let broker = place.open().await;
     let mut reader = subscribe(&*broker, "g", "t").await;
     let mut begun = Vec::new();
     for round in 0..20 {
@@ -141,4 +167,41 @@ pub async fn publishes_that_were_given_up_leave_nothing_broken(engine: Engine) {
     sent.sort_unstable();
     assert_eq!(came, sent);
     reader.is_drained(&*broker, "t").await;
+}
+
+pub(super) async fn what_was_published_is_there_when_its_publisher_is_closed(place: Place) {
+    let (publisher, other) = (place.open().await, place.open().await);
+    let mut reader = subscribe(&*other, "g", "t").await;
+    // Without a flush: the close has to do it.
+    within(publisher.publish(&numbered("t", 500))).await.unwrap();
+    within(publisher.close()).await.unwrap();
+    drop(publisher);
+    assert_eq!(reader.read(500).await, numbers(0, 500));
+    reader.is_drained(&*other, "t").await;
+}
+
+pub(super) async fn many_messages_come_each_once(place: Place) {
+    const COUNT: usize = 1_500;
+    let broker = place.open().await;
+    let mut reader = subscribe(&*broker, "g", "t").await;
+    let publisher = Arc::clone(&broker);
+    let publishing = tokio::spawn(async move {
+        for batch in numbered("t", COUNT).chunks(100) {
+            publish(&*publisher, batch).await;
+        }
+    });
+    let mut came = Ledger::default();
+    while came.different() < COUNT {
+        let next = reader.next(256).await;
+        reader.end(&next, Outcome::Ack).await;
+        came.note(&next);
+    }
+    within(publishing).await.unwrap();
+    let last = message("t", "the last");
+    publish(&*broker, std::slice::from_ref(&last)).await;
+    while !came.has("the last") {
+        came.note(&reader.take(1).await);
+    }
+    let expected: Vec<_> = numbers(0, COUNT).into_iter().chain(["the last".to_owned()]).collect();
+    came.check(&place, &expected, 0);
 }

@@ -1,11 +1,9 @@
-use std::time::Duration;
+//! Who gets what: groups, their instances, patterns.
 
-use tidings_core::Outcome;
+use super::prelude::*;
 
-use super::*;
-
-pub async fn every_group_gets_everything(engine: Engine) {
-    let broker = engine.open().await;
+pub(super) async fn every_group_gets_everything(place: Place) {
+    let broker = place.open().await;
     let mut readers = Vec::new();
     for group in ["a", "b", "c"] {
         readers.push(subscribe(&*broker, group, "t").await);
@@ -16,8 +14,8 @@ pub async fn every_group_gets_everything(engine: Engine) {
     }
 }
 
-pub async fn the_instances_of_a_group_share(engine: Engine) {
-    let (one, other) = (engine.open().await, engine.open().await);
+pub(super) async fn the_instances_of_a_group_share(place: Place) {
+    let (one, other) = (place.open().await, place.open().await);
     let mut readers = [subscribe(&*one, "g", "t").await, subscribe(&*other, "g", "t").await];
     publish(&*one, &numbered("t", 100)).await;
     let mut came = Vec::new();
@@ -36,8 +34,8 @@ pub async fn the_instances_of_a_group_share(engine: Engine) {
     assert!(shares.iter().all(|share| *share >= 10), "{shares:?}");
 }
 
-pub async fn a_pattern_gets_its_topics_and_no_others(engine: Engine) {
-    let broker = engine.open().await;
+pub(super) async fn a_pattern_gets_its_topics_and_no_others(place: Place) {
+    let broker = place.open().await;
     // One topic is there before the subscriptions, the others come later.
     publish(&*broker, &[message("user.created", "before")]).await;
     let all = ["user.created", "user.address.changed", "order.created", "user", "userx.created"];
@@ -79,8 +77,8 @@ pub async fn a_pattern_gets_its_topics_and_no_others(engine: Engine) {
     }
 }
 
-pub async fn many_topics_at_once(engine: Engine) {
-    let broker = engine.open().await;
+pub(super) async fn many_topics_at_once(place: Place) {
+    let broker = place.open().await;
     let mut everything = subscribe(&*broker, "all", ">").await;
     let mut one = subscribe(&*broker, "one", "t.77").await;
     let batch: Vec<_> = (0..300).map(|n| message(&format!("t.{}", n % 150), &n.to_string())).collect();
@@ -89,8 +87,8 @@ pub async fn many_topics_at_once(engine: Engine) {
     assert_eq!(one.read(2).await, ["77", "227"]);
 }
 
-pub async fn the_patterns_of_a_group_are_apart(engine: Engine) {
-    let broker = engine.open().await;
+pub(super) async fn the_patterns_of_a_group_are_apart(place: Place) {
+    let broker = place.open().await;
     let mut readers = [subscribe(&*broker, "g", "t").await, subscribe(&*broker, "g", "*").await];
     publish(&*broker, &numbered("t", 10)).await;
     for reader in &mut readers {
@@ -98,11 +96,11 @@ pub async fn the_patterns_of_a_group_are_apart(engine: Engine) {
     }
 }
 
-pub async fn each_instance_gets_everything_and_leaves_nothing_behind(engine: Engine) {
-    let broker = engine.open().await;
+pub(super) async fn each_instance_gets_everything_and_leaves_nothing_behind(place: Place) {
+    let broker = place.open().await;
     let each = || Subscription { members: Members::Each, start: None, ..subscription("g", "t") };
     publish(&*broker, &[message("t", "before")]).await;
-    let mut readers = [subscribe_with(&*broker, each()).await, subscribe_with(&*engine.open().await, each()).await];
+    let mut readers = [subscribe_with(&*broker, each()).await, subscribe_with(&*place.open().await, each()).await];
     publish(&*broker, &numbered("t", 10)).await;
     for reader in &mut readers {
         assert_eq!(bodies(&reader.take(10).await), numbers(0, 10));
@@ -115,9 +113,9 @@ pub async fn each_instance_gets_everything_and_leaves_nothing_behind(engine: Eng
     later.is_drained(&*broker, "t").await;
 }
 
-pub async fn an_instance_comes_and_one_goes_while_messages_flow(engine: Engine) {
-    const COUNT: usize = 600;
-    let broker = engine.open().await;
+pub(super) async fn an_instance_comes_and_one_goes_while_messages_flow(place: Place) {
+    const COUNT: usize = 300;
+    let broker = place.open().await;
     let mut first = subscribe(&*broker, "g", "t").await;
     let publisher = Arc::clone(&broker);
     let publishing = tokio::spawn(async move {
@@ -126,7 +124,7 @@ pub async fn an_instance_comes_and_one_goes_while_messages_flow(engine: Engine) 
         }
     });
     let mut came = first.read(50).await;
-    let other = engine.open().await;
+    let other = place.open().await;
     let mut second = subscribe(&*other, "g", "t").await;
     came.extend(first.read(50).await);
     came.extend(second.read(1).await);
@@ -141,4 +139,25 @@ pub async fn an_instance_comes_and_one_goes_while_messages_flow(engine: Engine) 
     publishing.await.unwrap();
     assert_eq!((as_set(&came).len(), came.len()), (COUNT, COUNT));
     second.is_drained(&*broker, "t").await;
+}
+
+pub(super) async fn a_group_takes_over_from_an_instance_that_died(place: Place) {
+    let (one, other) = (place.open().await, place.open().await);
+    let mut dying = subscribe(&*one, "g", "t").await;
+    let mut living = subscribe(&*other, "g", "t").await;
+    publish(&*one, &numbered("t", 40)).await;
+    let mut came = Ledger::default();
+    let held = dying.take(10).await;
+    dying.end(&held[..5], Outcome::Ack).await;
+    came.note(&held[..5]);
+    publish(&*one, &[message("t", "40")]).await;
+    // A drop is a crash: nobody is told.
+    drop(dying);
+    while came.different() < 41 {
+        let next = living.next(64).await;
+        living.end(&next, Outcome::Ack).await;
+        came.note(&next);
+    }
+    living.is_drained(&*other, "t").await;
+    came.check(&place, &numbers(0, 41), 0);
 }

@@ -1,14 +1,11 @@
-use std::time::Duration;
+//! A close: what it keeps, what it gives back, and that everything ends.
 
-use tidings_core::{BrokerError, Health, Outcome, PublishError};
+use tidings_core::{BrokerError, Health, PublishError};
 
-use super::*;
+use super::prelude::*;
 
-/// How long a close may take, by the contract.
-const CLOSED_WITHIN: Duration = Duration::from_secs(5);
-
-pub async fn a_group_goes_on_where_it_left_off(engine: Engine) {
-    let broker = engine.open().await;
+pub(super) async fn a_group_goes_on_where_it_left_off(place: Place) {
+    let broker = place.open().await;
     let mut came = Vec::new();
     let mut reader = subscribe(&*broker, "g", "t").await;
     for round in 0..5 {
@@ -22,15 +19,15 @@ pub async fn a_group_goes_on_where_it_left_off(engine: Engine) {
     assert_eq!(came, numbers(0, 100));
 }
 
-pub async fn what_is_published_while_every_instance_is_away_waits(engine: Engine) {
-    let broker = engine.open().await;
+pub(super) async fn what_is_published_while_every_instance_is_away_waits(place: Place) {
+    let broker = place.open().await;
     subscribe(&*broker, "g", "t").await.close().await;
     publish(&*broker, &numbered("t", 50)).await;
     assert_eq!(subscribe(&*broker, "g", "t").await.read(50).await, numbers(0, 50));
 }
 
-pub async fn closing_a_subscription_counts_what_was_settled_and_gives_back_the_rest_in_order(engine: Engine) {
-    let (one, other) = (engine.open().await, engine.open().await);
+pub(super) async fn closing_a_subscription_counts_what_was_settled_and_gives_back_the_rest_in_order(place: Place) {
+    let (one, other) = (place.open().await, place.open().await);
     let mut first = subscribe(&*one, "g", "t").await;
     publish(&*one, &numbered("t", 10)).await;
     let held = first.take(8).await;
@@ -41,8 +38,8 @@ pub async fn closing_a_subscription_counts_what_was_settled_and_gives_back_the_r
     second.is_drained(&*one, "t").await;
 }
 
-pub async fn closing_ends_every_pending_future(engine: Engine) {
-    let broker = engine.open().await;
+pub(super) async fn closing_ends_every_pending_future(place: Place) {
+    let broker = place.open().await;
     let mut waiting = Vec::new();
     for max in [0, 1, 100] {
         let mut reader = subscribe(&*broker, &format!("g{max}"), "t").await;
@@ -56,11 +53,11 @@ pub async fn closing_ends_every_pending_future(engine: Engine) {
     }
 }
 
-pub async fn a_closed_broker_refuses_everything(engine: Engine) {
-    let broker = engine.open().await;
+pub(super) async fn a_closed_broker_refuses_everything(place: Place) {
+    let broker = place.open().await;
     let mut reader = subscribe(&*broker, "g", "t").await;
     publish(&*broker, &numbered("t", 1)).await;
-    let held = reader.take(1).await;
+    reader.take(1).await;
     assert_eq!(broker.health(), Health::Up);
     within(broker.close()).await.unwrap();
     within(broker.close()).await.unwrap();
@@ -71,13 +68,23 @@ pub async fn a_closed_broker_refuses_everything(engine: Engine) {
     closed(within(broker.subscribe(subscription("g", "t"))).await.map(drop).unwrap_err());
     closed(within(broker.flush()).await.unwrap_err());
     closed(within(reader.fetch.fetch(1)).await.unwrap_err());
-    closed(within(reader.settle.settle(&[(held[0].receipt, Outcome::Ack)])).await.unwrap_err());
-    closed(within(reader.settle.extend(&[held[0].receipt])).await.unwrap_err());
     assert!(matches!(broker.health(), Health::Down(_)));
 }
 
-pub async fn closing_one_opening_leaves_the_others_alone(engine: Engine) {
-    let (one, other) = (engine.open().await, engine.open().await);
+pub(super) async fn a_closed_broker_settles_nothing(place: Place) {
+    let broker = place.open().await;
+    let mut reader = subscribe(&*broker, "g", "t").await;
+    publish(&*broker, &numbered("t", 1)).await;
+    let held = reader.take(1).await;
+    within(broker.close()).await.unwrap();
+    let closed = |error: BrokerError| assert!(matches!(error, BrokerError::Closed { .. }), "{error}");
+    closed(within(reader.settle.settle(&[(held[0].receipt, Outcome::Ack)])).await.unwrap_err());
+    closed(within(reader.settle.extend(&[held[0].receipt])).await.unwrap_err());
+    assert_eq!(subscribe(&*place.open().await, "g", "t").await.read(1).await, ["0"]);
+}
+
+pub(super) async fn closing_one_opening_leaves_the_others_alone(place: Place) {
+    let (one, other) = (place.open().await, place.open().await);
     let mut closing = subscribe(&*one, "g", "t").await;
     let mut staying = subscribe(&*other, "g", "t").await;
     publish(&*other, &numbered("t", 10)).await;
@@ -89,8 +96,8 @@ pub async fn closing_one_opening_leaves_the_others_alone(engine: Engine) {
     staying.is_drained(&*other, "t").await;
 }
 
-pub async fn closing_under_load_ends_every_publish(engine: Engine) {
-    let (busy, other) = (engine.open().await, engine.open().await);
+pub(super) async fn closing_under_load_ends_every_publish(place: Place) {
+    let (busy, other) = (place.open().await, place.open().await);
     let mut reader = subscribe(&*other, "g", "t").await;
     let mut publishing = Vec::new();
     for task in 0..4 {
@@ -102,7 +109,7 @@ pub async fn closing_under_load_ends_every_publish(engine: Engine) {
                 match broker.publish(&[message("t", &one.to_string())]).await {
                     Ok(()) => taken.push(one),
                     Err(failures) => {
-                        assert!(matches!(failures.failed()[0].1, PublishError::Closed), "{failures}");
+                        assert!(failures.failed()[0].1.is_transient(), "{failures}");
                         break;
                     }
                 }
@@ -110,15 +117,20 @@ pub async fn closing_under_load_ends_every_publish(engine: Engine) {
             taken
         }));
     }
-    let mut came = reader.read(100).await;
+    let mut came = Ledger::default();
+    came.note_bodies(reader.read(100).await);
     tokio::time::timeout(CLOSED_WITHIN, busy.close()).await.unwrap().unwrap();
     let mut taken = BTreeSet::new();
     for task in publishing {
-        taken.extend(within(task).await.unwrap());
+        taken.extend(within(task).await.unwrap().iter().map(ToString::to_string));
     }
     // What was acknowledged is there; what was not may be.
-    while !as_set(&came).is_superset(&taken) {
-        came.extend(reader.read(1).await);
+    taken.retain(|body| !came.has(body));
+    while !taken.is_empty() {
+        for body in reader.read(1).await {
+            taken.remove(&body);
+            came.note_bodies([body]);
+        }
     }
-    assert_eq!(as_set(&came).len(), came.len());
+    assert_eq!(came.again(), 0);
 }

@@ -1,0 +1,18 @@
+//! The cases that every broker passes, each on a file of its own.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use std::process::ExitCode;
+
+use tempfile::TempDir;
+use tidings_core::{Client, url};
+use tidings_testing::suite::{Engine, Site, run, unique};
+
+fn main() -> ExitCode {
+    let site = || async {
+        let folder = TempDir::new().unwrap();
+        Some(Site::new(format!("sqlite:{}/new/broker.db", folder.path().display()), folder))
+    };
+    let client = || Client { service: "case".into(), instance: unique().to_string().into() };
+    let open = move |url: String| async move { tidings_sql::open(&url::parse(&url)?, &client()).await };
+    run(Engine::new("sqlite", site, open).in_other_processes().side_by_side(2))
+}

@@ -1,0 +1,131 @@
+//! What a case is, and when it applies.
+
+use tidings_core::{BoxFuture, Capabilities, Delay, EarliestStart, KeyOrder};
+
+use super::{
+    engine::{Engine, Place},
+    reader::{subscribe, within},
+};
+
+/// One promise, and how it is tried.
+#[derive(Clone, Copy)]
+pub(super) struct Case {
+    /// `room::promise`.
+    pub(super) name: &'static str,
+    /// What the engine must be able to do for the promise to be one.
+    pub(super) needs: &'static [Need],
+    pub(super) run: fn(Place) -> BoxFuture<'static, ()>,
+}
+
+/// What a case needs of an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Messages that wait.
+    Kept,
+    /// The opposite, for what such an engine promises instead.
+    NotKept,
+    Groups,
+    Wildcards,
+    /// Order of a key, at least within one instance.
+    Order,
+    /// Order of a key across the instances of a group.
+    OrderInGroup,
+    Delay,
+    Recognition,
+    Attempts,
+    StartAtFirst,
+    StartNowOnly,
+    /// Deliveries that are ours for a time.
+    Lease,
+    /// Deliveries that are ours for as long as we live.
+    NoLease,
+    OtherProcesses,
+    Server,
+}
+
+/// What is known of an engine before its first case.
+pub(super) struct Facts {
+    capabilities: Capabilities,
+    lease: bool,
+    other_processes: bool,
+    server: bool,
+}
+
+impl Facts {
+    /// Asks a broker on a place of its own; `None` where the engine is not installed.
+    pub(super) async fn of(engine: &Engine) -> Option<Self> {
+        let place = engine.place().await?;
+        let broker = place.open().await;
+        let reader = subscribe(&*broker, "facts", "facts").await;
+        let facts = Self {
+            capabilities: broker.capabilities(),
+            lease: reader.settle.lease().is_some(),
+            other_processes: engine.other_processes,
+            server: engine.has_server(),
+        };
+        reader.close().await;
+        within(broker.close()).await.unwrap();
+        Some(facts)
+    }
+
+    fn have(&self, need: Need) -> bool {
+        let able = &self.capabilities;
+        match need {
+            Need::Kept => able.durable,
+            Need::NotKept => !able.durable,
+            Need::Groups => able.groups,
+            Need::Wildcards => able.wildcards,
+            Need::Order => able.key_order >= KeyOrder::Instance,
+            Need::OrderInGroup => able.key_order >= KeyOrder::Group,
+            Need::Delay => able.delay != Delay::None,
+            Need::Recognition => able.deduplication,
+            Need::Attempts => able.attempt_counts,
+            Need::StartAtFirst => able.earliest_start == EarliestStart::First,
+            Need::StartNowOnly => able.earliest_start == EarliestStart::Now,
+            Need::Lease => self.lease,
+            Need::NoLease => !self.lease,
+            Need::OtherProcesses => self.other_processes,
+            Need::Server => self.server,
+        }
+    }
+}
+
+impl Need {
+    /// Why a case that needs this does not apply where it is not there.
+    const fn absence(self) -> &'static str {
+        match self {
+            Self::Kept => "it keeps no messages (`durable`)",
+            Self::NotKept => "it keeps messages (`durable`)",
+            Self::Groups => "it has no groups (`groups`)",
+            Self::Wildcards => "it has no patterns (`wildcards`)",
+            Self::Order => "it keeps no order (`key_order`)",
+            Self::OrderInGroup => "the order of a key does not reach across instances (`key_order`)",
+            Self::Delay => "nothing waits in it for a later attempt (`delay`)",
+            Self::Recognition => "it recognises no second publish (`deduplication`)",
+            Self::Attempts => "it counts no attempts for others (`attempt_counts`)",
+            Self::StartAtFirst => "a group begins now (`earliest_start`)",
+            Self::StartNowOnly => "a group can begin in the past (`earliest_start`)",
+            Self::Lease => "a delivery is ours for as long as we live (`lease`)",
+            Self::NoLease => "a delivery is ours for a time (`lease`)",
+            Self::OtherProcesses => "another process cannot open it",
+            Self::Server => "it has no server",
+        }
+    }
+}
+
+impl Case {
+    /// Why it does not apply; `None` where it does.
+    pub(super) fn does_not_apply(&self, facts: &Facts) -> Option<&'static str> {
+        self.needs.iter().find(|need| !facts.have(**need)).map(|need| need.absence())
+    }
+
+    /// Whether it runs once only: processes, servers, a million messages.
+    pub(super) fn runs_once(&self) -> bool {
+        ["processes::", "servers::"].iter().any(|room| self.name.starts_with(room)) || self.takes_minutes()
+    }
+
+    /// Whether it runs only for who asks for it.
+    pub(super) fn takes_minutes(&self) -> bool {
+        self.name.starts_with("long::")
+    }
+}

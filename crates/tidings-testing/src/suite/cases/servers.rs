@@ -1,0 +1,135 @@
+//! What a server's end and its return do to its clients. Each case has a server of its own.
+
+use std::time::Instant;
+
+use tidings_core::{BrokerError, Health};
+
+use super::prelude::*;
+
+/// Health tells up from down within this.
+const TOLD: Duration = Duration::from_secs(2);
+
+/// Looks until it is so.
+async fn until(mut is_so: impl FnMut() -> bool) {
+    within(async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+pub(super) async fn a_killed_server_is_told_and_comes_back(place: Place) {
+    let mut server = place.server().await;
+    let broker = place.open_at(&server.url()).await;
+    let mut reader = subscribe(&*broker, "g", "t").await;
+    publish(&*broker, &[message("t", "before")]).await;
+    assert_eq!(reader.read(1).await, ["before"]);
+    assert_eq!(broker.health(), Health::Up);
+    server.kill();
+    let killed = Instant::now();
+    until(|| matches!(broker.health(), Health::Down(_))).await;
+    assert!(killed.elapsed() <= TOLD, "it took {:?} to tell that the server is down", killed.elapsed());
+    let refused = within(broker.publish(&numbered("t", 2))).await.unwrap_err();
+    assert_eq!(refused.failed().len(), 2);
+    assert!(refused.failed().iter().all(|(_, why)| why.is_transient()), "{refused}");
+    server.restart().await;
+    until(|| broker.health() == Health::Up).await;
+    publish(&*broker, &[message("t", "after")]).await;
+    assert_eq!(reader.read(1).await, ["after"]);
+    within(broker.close()).await.unwrap();
+}
+
+pub(super) async fn a_server_that_is_absent_is_named(place: Place) {
+    let mut server = place.server().await;
+    server.kill();
+    let Err(error) = place.try_open_at(&server.url()).await else { panic!("a server that is not there was found") };
+    assert!(error.is_transient() && matches!(error, BrokerError::Unavailable { .. }), "{error}");
+    server.restart().await;
+    within(place.open_at(&server.url()).await.close()).await.unwrap();
+}
+
+pub(super) async fn a_flush_tells_of_a_connection_that_was_lost(place: Place) {
+    let mut server = place.server().await;
+    let broker = place.open_at(&server.url()).await;
+    let before = within(broker.flush()).await.unwrap();
+    assert_eq!(within(broker.flush()).await.unwrap(), before);
+    within(broker.publish(&numbered("t", 10))).await.unwrap();
+    server.kill();
+    until(|| matches!(broker.health(), Health::Down(_))).await;
+    server.restart().await;
+    until(|| broker.health() == Health::Up).await;
+    assert_ne!(within(broker.flush()).await.unwrap(), before, "the flush is as if nothing had been lost");
+}
+
+pub(super) async fn everything_ends_while_the_server_is_away(place: Place) {
+    let mut server = place.server().await;
+    let broker = place.open_at(&server.url()).await;
+    let mut reader = subscribe(&*broker, "g", "t").await;
+    let waiting = tokio::spawn(async move { reader.fetch.fetch(1).await.map(drop) });
+    let other = subscribe(&*broker, "h", "t").await;
+    server.kill();
+    until(|| matches!(broker.health(), Health::Down(_))).await;
+    // Whether it could tell the server is open; that it ends is not.
+    let _told = tokio::time::timeout(CLOSED_WITHIN, other.fetch.close()).await.expect("the subscription's close hangs");
+    let _told = tokio::time::timeout(CLOSED_WITHIN, broker.close()).await.expect("the close hangs");
+    let ended = tokio::time::timeout(CLOSED_WITHIN, waiting).await.expect("a fetch hangs after the close").unwrap();
+    assert!(matches!(ended, Err(BrokerError::Closed { .. })), "{ended:?}");
+}
+
+/// Publishes new messages until `count` were taken; the bodies of those that were. None is published twice.
+async fn publish_until(broker: &dyn Broker, count: usize, taken: &mut Vec<String>) {
+    let mut next = taken.len();
+    while taken.len() < count {
+        let batch: Vec<_> = (next..next + 50).map(|n| message("t", &n.to_string())).collect();
+        next += batch.len();
+        let failed: BTreeSet<_> = match within(broker.publish(&batch)).await {
+            Ok(()) => BTreeSet::new(),
+            Err(failures) => failures.into_failed().into_iter().map(|(place, _)| place).collect(),
+        };
+        let survived = batch.iter().enumerate().filter(|(place, _)| !failed.contains(place));
+        taken.extend(survived.map(|(_, message)| String::from_utf8_lossy(message.body()).into_owned()));
+        if !failed.is_empty() {
+            until(|| broker.health() == Health::Up).await;
+        }
+    }
+}
+
+pub(super) async fn nothing_is_lost_while_the_server_is_killed(place: Place) {
+    const COUNT: usize = 10_000;
+    let mut server = place.server().await;
+    let (publisher, other) = (place.open_at(&server.url()).await, place.open_at(&server.url()).await);
+    let mut reader = subscribe(&*other, "g", "t").await;
+    let publishing = tokio::spawn(async move {
+        let mut taken = Vec::new();
+        publish_until(&*publisher, COUNT, &mut taken).await;
+        taken
+    });
+    let (mut came, mut recent, mut killed) = (Ledger::default(), Vec::new(), None);
+    let mut taken: Option<Vec<String>> = None;
+    let mut publishing = Some(publishing);
+    while taken.as_ref().is_none_or(|taken| taken.iter().any(|body| !came.has(body))) {
+        let next = within(reader.fetch.fetch(64)).await;
+        let Ok(Fetched::Deliveries(next)) = next else { continue };
+        // What cannot be settled now comes again.
+        let batch: Vec<_> = next.iter().map(|delivery| (delivery.receipt, Outcome::Ack)).collect();
+        let _settled = within(reader.settle.settle(&batch)).await;
+        came.note(&next);
+        recent.push((Instant::now(), next.len()));
+        if came.different() >= COUNT / 3 && killed.is_none() {
+            server.kill();
+            killed = Some(Instant::now());
+            server.restart().await;
+        }
+        if publishing.as_ref().is_some_and(tokio::task::JoinHandle::is_finished)
+            && let Some(task) = publishing.take()
+        {
+            taken = Some(within(task).await.unwrap());
+        }
+    }
+    let killed = killed.expect("it was killed on the way");
+    // What a server had heard of and not written down when it was killed: no more than a second's settlements.
+    let near = |at: Instant| at + Duration::from_secs(1) > killed && at < killed + Duration::from_secs(1);
+    let explained = recent.iter().filter(|(at, _)| near(*at)).map(|(_, count)| count).sum();
+    came.told(&place, explained);
+}

@@ -1,0 +1,168 @@
+//! What the suite has to know of an engine: how to make a place, how to open it, how to kill its server.
+
+use std::{any::Any, fmt, sync::Arc, time::Duration};
+
+use tidings_core::{BoxFuture, Broker, BrokerError};
+
+use super::reader::within;
+
+type Make<T> = Arc<dyn Fn() -> BoxFuture<'static, T> + Send + Sync>;
+type Open = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Arc<dyn Broker>, BrokerError>> + Send + Sync>;
+
+/// An engine, as the suite uses it. A clone is the same one.
+#[derive(Clone)]
+pub struct Engine {
+    pub(super) name: &'static str,
+    site: Make<Option<Site>>,
+    open: Open,
+    server: Option<Make<Option<Box<dyn Server>>>>,
+    pub(super) other_processes: bool,
+    pub(super) side_by_side: usize,
+}
+
+/// A fresh place of an engine, empty and nobody else's: topics and groups of two places never meet.
+///
+/// A new file, a new name, a server of its own, or an account of a server that several places share.
+pub struct Site {
+    url: String,
+    _keep: Box<dyn Any + Send + Sync>,
+}
+
+/// A private server that a case kills and starts again.
+pub trait Server: Send + Sync {
+    /// Where a broker finds it; the same after a restart.
+    fn url(&self) -> String;
+
+    /// Ends it at once (SIGKILL). What it keeps stays.
+    fn kill(&mut self);
+
+    /// Starts it again at the same place with what it kept, and waits until it answers.
+    fn restart(&mut self) -> BoxFuture<'_, ()>;
+}
+
+impl Site {
+    /// A place that a broker finds by `url`, and that is there for as long as `keep` is.
+    pub fn new(url: impl Into<String>, keep: impl Any + Send + Sync) -> Self {
+        Self { url: url.into(), _keep: Box::new(keep) }
+    }
+}
+
+impl Engine {
+    /// An engine of that name, its places made by `site`, brokers on them opened by `open` with the place's URL.
+    ///
+    /// `site` answers `None` where its server is not installed: the whole run is then skipped.
+    pub fn new<S, O>(
+        name: &'static str,
+        site: impl Fn() -> S + Send + Sync + 'static,
+        open: impl Fn(String) -> O + Send + Sync + 'static,
+    ) -> Self
+    where
+        S: Future<Output = Option<Site>> + Send + 'static,
+        O: Future<Output = Result<Arc<dyn Broker>, BrokerError>> + Send + 'static,
+    {
+        Self {
+            name,
+            site: Arc::new(move || Box::pin(site())),
+            open: Arc::new(move |url| Box::pin(open(url))),
+            server: None,
+            other_processes: false,
+            side_by_side: SIDE_BY_SIDE,
+        }
+    }
+
+    /// A place can be opened from another process, by its URL: the test program runs itself again and is killed.
+    #[must_use]
+    pub fn in_other_processes(mut self) -> Self {
+        self.other_processes = true;
+        self
+    }
+
+    /// So many cases run at once, where the test's arguments say nothing: few for an engine that works in this process, many
+    /// for one that lets it wait.
+    #[must_use]
+    pub fn side_by_side(mut self, cases: usize) -> Self {
+        self.side_by_side = cases;
+        self
+    }
+
+    /// The engine is a server, and `start` starts one for a case of its own to kill.
+    #[must_use]
+    pub fn with_server<S>(mut self, start: impl Fn() -> S + Send + Sync + 'static) -> Self
+    where
+        S: Future<Output = Option<Box<dyn Server>>> + Send + 'static,
+    {
+        self.server = Some(Arc::new(move || Box::pin(start())));
+        self
+    }
+
+    pub(super) fn has_server(&self) -> bool {
+        self.server.is_some()
+    }
+
+    /// A new place; `None` where the engine is not installed.
+    pub(super) async fn place(&self) -> Option<Place> {
+        let site = within((self.site)()).await?;
+        Some(Place { engine: self.clone(), site })
+    }
+
+    /// Opens a broker by a URL, once.
+    pub(super) async fn try_open(&self, url: &str) -> Result<Arc<dyn Broker>, BrokerError> {
+        within((self.open)(url.to_owned())).await
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site").finish_non_exhaustive()
+    }
+}
+
+/// Where one case runs.
+pub(super) struct Place {
+    engine: Engine,
+    site: Site,
+}
+
+impl Place {
+    /// A broker here; each call makes an instance of its own.
+    pub(super) async fn open(&self) -> Arc<dyn Broker> {
+        self.open_at(&self.site.url).await
+    }
+
+    /// A broker elsewhere.
+    pub(super) async fn open_at(&self, url: &str) -> Arc<dyn Broker> {
+        self.engine.try_open(url).await.unwrap()
+    }
+
+    pub(super) async fn try_open_at(&self, url: &str) -> Result<Arc<dyn Broker>, BrokerError> {
+        self.engine.try_open(url).await
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.site.url
+    }
+
+    /// A server that is this case's alone.
+    pub(super) async fn server(&self) -> Box<dyn Server> {
+        let start = self.engine.server.as_ref().expect("a case that kills servers says that it needs one");
+        tokio::time::timeout(STARTED, start()).await.expect("the server does not start").expect("the server was there before")
+    }
+
+    pub(super) fn has_server(&self) -> bool {
+        self.engine.has_server()
+    }
+
+    pub(super) fn engine_name(&self) -> &'static str {
+        self.engine.name
+    }
+}
+
+const SIDE_BY_SIDE: usize = 4;
+/// A server of its own starts within this, on a busy machine too.
+const STARTED: Duration = Duration::from_secs(30);

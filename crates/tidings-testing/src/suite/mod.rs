@@ -1,0 +1,57 @@
+//! The conformance suite: what every broker has to do, over the bare [`Broker`](tidings_core::Broker) trait.
+//!
+//! A broker's crate calls it from a test without libtest's harness, in its `Cargo.toml`
+//!
+//! ```toml
+//! [[test]]
+//! name = "conformance"
+//! harness = false
+//! ```
+//!
+//! and in `tests/conformance.rs`:
+//!
+//! ```no_run
+//! use std::{process::ExitCode, sync::Arc};
+//! use tidings_testing::suite::{Engine, Site, run};
+//! # async fn open(url: &str) -> Result<Arc<dyn tidings_core::Broker>, tidings_core::BrokerError> { unimplemented!() }
+//! # mod tempfile { pub struct TempDir; impl TempDir { pub fn new() -> Result<Self, ()> { Ok(Self) }
+//! #   pub fn path(&self) -> &std::path::Path { std::path::Path::new("") } } }
+//!
+//! fn main() -> ExitCode {
+//!     let site = || async {
+//!         let folder = tempfile::TempDir::new().ok()?;
+//!         Some(Site::new(format!("files:{}", folder.path().display()), folder))
+//!     };
+//!     run(Engine::new("files", site, |url| async move { open(&url).await }).in_other_processes())
+//! }
+//! ```
+//!
+//! Each case is a test of its own name and runs alone by it; `stress::<case>` is the same case, 20 times at once, each on a
+//! place of its own. What a broker's [`Capabilities`](tidings_core::Capabilities) say that it cannot do is reported as ignored,
+//! with the reason, and so is everything where the server is not installed (`REQUIRE_SERVERS=1` makes that a failure). Cases that
+//! kill processes (`processes::…`) and servers (`servers::…`) run once. The
+//! million messages of `long::…` take minutes on some engines and run when they are asked for: `--include-ignored`.
+//!
+//! A publish is never tried again. Messages that come again are counted, told on standard error, and fail the case where what was
+//! in hand does not explain them. A crash without settlement is a process that was killed: this program runs itself again.
+//!
+//! What lives here: the cases, how they run, and what a broker's own tests may use of them ([`Reader`], [`subscribe`], …). What
+//! does not: anything that needs the framework's loop (retry policies, dead letters, parked messages, the drain), and what only
+//! one engine has. That the suite would notice is shown by `tests/planted.rs`, with brokers that each do one thing wrong.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop at the first surprise")]
+
+mod case;
+mod cases;
+mod engine;
+mod ledger;
+mod reader;
+mod runner;
+mod victim;
+
+pub use cases::on_a_bare_wire_the_body_alone_arrives;
+pub use engine::{Engine, Server, Site};
+pub use reader::{
+    DEADLINE, Reader, as_set, bodies, body, keyed, message, numbered, numbers, publish, subscribe, subscribe_with, subscription,
+    unique, within,
+};
+pub use runner::{Verdict, run, verdicts};

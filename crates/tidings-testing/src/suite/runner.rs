@@ -1,0 +1,138 @@
+//! Runs cases: as tests of a program, or for whoever asks what became of them.
+
+use std::{
+    any::Any,
+    process::ExitCode,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::JoinSet,
+};
+
+use super::{
+    case::{Case, Facts},
+    cases::CASES,
+    engine::Engine,
+    victim,
+};
+
+/// How often a case runs at once under stress.
+const COPIES: usize = 20;
+/// A case that goes round for ever has failed, too.
+const LONGEST: Duration = Duration::from_secs(300);
+const ABSENT: &str = "its server is not installed";
+
+/// What became of a case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The broker keeps the promise.
+    Passed,
+    /// It does not, and what was seen instead.
+    Failed(String),
+    /// It makes none, and why.
+    DoesNotApply(&'static str),
+}
+
+/// Runs all cases as the tests of this program, with the arguments of libtest; the whole `main` of a broker's test.
+pub fn run(engine: Engine) -> ExitCode {
+    if let Some(code) = victim::take_over(&engine) {
+        return code;
+    }
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(engine.side_by_side);
+    let known = Arc::new(Known { engine, facts: OnceLock::new() });
+    let once = CASES.iter().map(|case| trial(&known, *case, 1));
+    let stress = CASES.iter().filter(|case| !case.runs_once()).map(|case| trial(&known, *case, COPIES));
+    libtest_mimic::run(&arguments, once.chain(stress).collect()).exit_code()
+}
+
+/// What becomes of the cases whose names are `wanted`, which run side by side.
+///
+/// # Panics
+/// When the engine cannot be opened at all.
+pub fn verdicts(engine: &Engine, wanted: impl Fn(&str) -> bool) -> Vec<(&'static str, Verdict)> {
+    let known = Known { engine: engine.clone(), facts: OnceLock::new() };
+    let wanted: Vec<_> = CASES.iter().filter(|case| wanted(case.name)).collect();
+    std::thread::scope(|scope| {
+        let running: Vec<_> = wanted.iter().map(|case| (case.name, scope.spawn(|| known.verdict(case, 1)))).collect();
+        running.into_iter().map(|(name, thread)| (name, thread.join().expect("a case is caught when it panics"))).collect()
+    })
+}
+
+/// An engine, and what is known of it since the first case asked.
+struct Known {
+    engine: Engine,
+    facts: OnceLock<Option<Facts>>,
+}
+
+impl Known {
+    fn verdict(&self, case: &Case, copies: usize) -> Verdict {
+        let begun = std::time::Instant::now();
+        let verdict = self.verdict_(case, copies);
+        let _ = std::io::Write::write_all(
+            &mut std::io::stderr(),
+            format!("TOOK {:>7} {copies} {}\n", begun.elapsed().as_millis(), case.name).as_bytes(),
+        );
+        verdict
+    }
+    fn verdict_(&self, case: &Case, copies: usize) -> Verdict {
+        let runtime = runtime();
+        let facts = self.facts.get_or_init(|| runtime.block_on(Facts::of(&self.engine)));
+        let verdict = match facts.as_ref().map(|facts| case.does_not_apply(facts)) {
+            None => Verdict::DoesNotApply(ABSENT),
+            Some(Some(reason)) => Verdict::DoesNotApply(reason),
+            Some(None) => runtime.block_on(side_by_side(&self.engine, case, copies)),
+        };
+        // What a case left running ends with it.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        verdict
+    }
+}
+
+/// As small as a small machine's.
+pub(super) fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+async fn side_by_side(engine: &Engine, case: &Case, copies: usize) -> Verdict {
+    let mut running = JoinSet::new();
+    for _ in 0..copies {
+        let (engine, run) = (engine.clone(), case.run);
+        running.spawn(async move {
+            let Some(place) = engine.place().await else { return false };
+            tokio::time::timeout(LONGEST, run(place)).await.expect("the case goes round for ever");
+            true
+        });
+    }
+    while let Some(ended) = running.join_next().await {
+        match ended {
+            Ok(true) => {}
+            Ok(false) => return Verdict::DoesNotApply(ABSENT),
+            Err(error) => {
+                return Verdict::Failed(error.try_into_panic().map_or_else(|error| error.to_string(), |panic| said(&*panic)));
+            }
+        }
+    }
+    Verdict::Passed
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it panicked".to_owned())
+}
+
+fn trial(known: &Arc<Known>, case: Case, copies: usize) -> Trial {
+    let known = Arc::clone(known);
+    let name = if copies == 1 { case.name.to_owned() } else { format!("stress::{}", case.name) };
+    let test = Trial::ignorable_test(name, move || match known.verdict(&case, copies) {
+        Verdict::Passed => Ok(Completion::Completed),
+        Verdict::Failed(why) => Err(Failed::from(why)),
+        Verdict::DoesNotApply(reason) => Ok(Completion::ignored_with(reason)),
+    });
+    // Minutes, where the engine writes each message to a disk: asked for with `--ignored` or `--include-ignored`.
+    test.with_ignored_flag(case.takes_minutes())
+}

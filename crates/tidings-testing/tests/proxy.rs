@@ -1,4 +1,5 @@
 //! What a proxy does to a connection, seen with plain sockets on both sides of it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a helper, too, stops its test")]
 #![cfg(unix)]
 
 use std::io::{self, ErrorKind};

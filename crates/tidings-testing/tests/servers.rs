@@ -1,5 +1,6 @@
 //! What is left of a test's servers when the test process ends, in each of the ways that it can: this program runs itself as
 //! the test that ends.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a helper, too, stops its test")]
 #![cfg(target_os = "linux")] // It shows below /proc what runs, from where, and whose memory is left.
 
 use std::env;

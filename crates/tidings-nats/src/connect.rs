@@ -106,7 +106,7 @@ impl Connection {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.events.closed.load(Ordering::Relaxed)
+        self.events.closed.load(Ordering::SeqCst)
     }
 
     /// Wakes at every change: the connection broke, is back, or was closed.
@@ -194,7 +194,7 @@ impl Connection {
             return Ok(());
         }
         let arrived = self.round_trip(ANSWER).await;
-        self.events.closed.store(true, Ordering::Relaxed);
+        self.events.closed.store(true, Ordering::SeqCst);
         self.events.broke.send_modify(|_| ());
         // The client is at its end already when this fails.
         let _ = timeout(ANSWER, self.client.drain()).await;
@@ -205,7 +205,7 @@ impl Connection {
 impl Drop for Connection {
     /// The client's own task would look for an absent server for ever.
     fn drop(&mut self) {
-        self.events.closed.store(true, Ordering::Relaxed);
+        self.events.closed.store(true, Ordering::SeqCst);
     }
 }
 

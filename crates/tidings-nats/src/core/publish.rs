@@ -36,6 +36,10 @@ pub(super) async fn publish(connection: &Connection, wire: Wire, batch: &[Messag
     if !done {
         failed.extend((sent..batch.len()).map(|place| (place, lost())));
     }
+    // Closed meanwhile: what went into the client after its last word to the server is gone, and nobody can tell which.
+    if connection.is_closed() {
+        return Err(PublishFailures::all(batch.len(), || PublishError::Closed));
+    }
     PublishFailures::check(failed)
 }
 

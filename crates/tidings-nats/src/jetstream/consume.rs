@@ -46,7 +46,7 @@ pub(super) async fn subscribe(
     expired.fetch_add(consumer.expired(&info).await, Ordering::Relaxed);
     let inbox = Subject::from(connection.client.new_inbox());
     let subscriber = connection.client.subscribe(inbox.clone()).await.map_err(|error| connection.unavailable(error))?;
-    let hand = Arc::new(Hand::new(Arc::clone(&connection)));
+    let hand = Arc::new(Hand::new(Arc::clone(&connection), subscription.unsettled.max(1)));
     let now = Instant::now();
     let source = Source::new(&format!("/jetstream/{}", consumer.stream))?;
     let fetch = PullFetch {
@@ -111,6 +111,7 @@ impl PullFetch {
             self.receive()?;
             self.give_back(max);
             self.tell().await;
+            let (asked, max) = (max > 0, max.min(self.hand.room() + self.ready.len()));
             self.gone |= self.pulls.fell_silent(Instant::now());
             if self.gone {
                 self.consumer.revive().await?;
@@ -130,7 +131,7 @@ impl PullFetch {
             if count > 0 {
                 return Ok(Fetched::Deliveries(self.ready.drain(..count).collect()));
             }
-            self.wait(max).await;
+            self.wait(max, asked).await;
         }
     }
 
@@ -284,8 +285,8 @@ impl PullFetch {
         lost
     }
 
-    /// Waits until there may be something to do.
-    async fn wait(&mut self, max: usize) {
+    /// Waits until there may be something to do: something that came or, when somebody `asked`, room for it.
+    async fn wait(&mut self, max: usize, asked: bool) {
         let now = Instant::now();
         let mut wake = now + EXPIRES;
         if max > 0 && self.connection.is_up() {
@@ -302,7 +303,7 @@ impl PullFetch {
                     self.arrived(message, now);
                 }
             }
-            () = self.hand.handed_back(), if max > 0 => {}
+            () = self.hand.has_room(), if asked => {}
             () = self.news.changed() => {}
             () = sleep_until(wake) => {}
         }

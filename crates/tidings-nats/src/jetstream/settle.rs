@@ -14,19 +14,26 @@ use crate::connect::{ANSWER, Connection, within};
 /// What a subscription has in hand.
 pub(super) struct Hand {
     pub(super) held: Held,
-    /// Tells the fetching half that something was handed back.
-    back: Notify,
+    /// The most that may be in hand.
+    most: usize,
+    /// Tells the fetching half that something was handed back, or that there is room again.
+    room: Notify,
     connection: Arc<Connection>,
 }
 
 impl Hand {
-    pub(super) fn new(connection: Arc<Connection>) -> Self {
-        Self { held: Held::default(), back: Notify::new(), connection }
+    pub(super) fn new(connection: Arc<Connection>, most: usize) -> Self {
+        Self { held: Held::default(), most, room: Notify::new(), connection }
     }
 
-    /// Waits until something was handed back.
-    pub(super) async fn handed_back(&self) {
-        self.back.notified().await;
+    /// How many more may be in hand.
+    pub(super) fn room(&self) -> usize {
+        self.most.saturating_sub(self.held.len())
+    }
+
+    /// Waits until something was handed back, or there is room again.
+    pub(super) async fn has_room(&self) {
+        self.room.notified().await;
     }
 
     async fn tell(&self, words: Vec<Word>) -> Result<(), BrokerError> {
@@ -47,9 +54,10 @@ impl Settle for Hand {
             if self.connection.is_closed() {
                 return Err(closed());
             }
+            let full = self.room() == 0;
             let words = self.held.settle(batch);
-            if words.len() < batch.len() {
-                self.back.notify_one();
+            if full || words.len() < batch.len() {
+                self.room.notify_one();
             }
             self.tell(words).await
         })

@@ -89,7 +89,7 @@ table! {
     }
     order: {
         the_order_of_a_key_holds_within_an_instance [Order]
-        the_order_of_a_key_holds_through_hand_backs [Order]
+        the_order_of_a_key_holds_through_hand_backs [OrderInGroup]
         the_order_of_a_key_holds_under_concurrency [OrderInGroup]
         a_key_in_hand_is_not_given_to_another_instance [OrderInGroup]
         a_hot_key_does_not_keep_the_others_waiting [OrderInGroup]
@@ -105,7 +105,8 @@ table! {
         a_waiting_retry_keeps_nothing_else_waiting [Delay]
         what_was_rejected_is_forgotten []
         a_receipt_settles_once_and_a_lost_one_nothing [Kept]
-        what_is_handed_back_comes_again_in_order [Order]
+        what_is_handed_back_comes_again_in_order [OrderInGroup]
+        what_is_handed_back_at_the_end_comes_again_in_order [Order Kept]
     }
     leases: {
         what_outlives_its_lease_is_lost_and_comes_again [Lease]

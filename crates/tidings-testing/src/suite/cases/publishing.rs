@@ -15,7 +15,7 @@ pub(super) async fn what_was_published_arrives_whole(place: Place) {
         ("a", "again"),
         ("b", ""),
         ("c", &"x".repeat(4_096)),
-        ("d", " blanks  around "),
+        ("d", "blanks  within;\ta tab"),
         ("e", "100% a=b; \"c\" \\ <d>"),
         ("!#$%&'*+-.^_`|~09AZaz", "a name of all that is allowed"),
     ] {

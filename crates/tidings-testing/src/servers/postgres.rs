@@ -13,8 +13,6 @@ use tokio::sync::OnceCell;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const DATA: &str = "data";
-
 /// Survives the death of any process, not of the machine: all that a test can ask, and fast.
 const SETTINGS: &[&str] = &[
     "listen_addresses=127.0.0.1",
@@ -52,7 +50,7 @@ impl Postgres {
         if let Some(user) = user {
             chown(&folder, Some(user.id), Some(user.group)).expect("the data folder's owner");
         }
-        let data = folder.join(DATA);
+        let data = folder.join("data");
         let mut make = as_user(user, &initdb);
         make.arg("--pgdata").arg(&data).args([
             "--username=postgres",
@@ -71,7 +69,8 @@ impl Postgres {
         for setting in SETTINGS {
             command.args(["-c", setting]);
         }
-        let server = Server::start("postgres", command, folder, port, PATIENCE);
+        let mut server = Server::start("postgres", command, folder, port, PATIENCE);
+        server.process.clear_up(freeing_memory(&data));
         let mut postgres = Self { server, programs };
         postgres.ready().await;
         Some(postgres)
@@ -140,9 +139,6 @@ impl Postgres {
             psql(programs, &url, "SELECT 1").await.status.success()
         };
         self.server.ready(answers).await;
-        if let Some(id) = shared_memory(&self.server.folder.join(DATA)) {
-            self.server.process.clear_up(&format!("ipcrm -m {id}"));
-        }
     }
 }
 
@@ -163,11 +159,10 @@ async fn psql(programs: &Path, url: &str, sql: &str) -> Output {
         .expect("psql")
 }
 
-/// The segment of shared memory by which a server knows that another has its data, and which outlives one that is killed: the
-/// last word of the seventh line of its `postmaster.pid`.
-fn shared_memory(data: &Path) -> Option<u32> {
-    let lines = fs::read_to_string(data.join("postmaster.pid")).ok()?;
-    lines.lines().nth(6)?.split_whitespace().last()?.parse().ok()
+/// The shell's command that frees the segment of shared memory by which a server knows that another has its data: it outlives one
+/// that is killed. Its number is the last word of the seventh line of `postmaster.pid`, which goes when the server is stopped.
+fn freeing_memory(data: &Path) -> String {
+    format!("ipcrm -m $(awk 'NR == 7 {{ print $NF }}' {:?})", data.join("postmaster.pid"))
 }
 
 /// Who runs the server when the tests run as root, whom it refuses.

@@ -37,6 +37,7 @@ pub struct Process {
     child: Option<Child>,
     /// Where the output of the present run begins: `restart` appends.
     begins: [u64; 2],
+    clear_up: String,
 }
 
 impl Process {
@@ -58,7 +59,7 @@ impl Process {
                 command.env(name, value);
             }
         }
-        let mut process = Self { name: name.to_owned(), command, folder, child: None, begins: [0; 2] };
+        let mut process = Self { name: name.to_owned(), command, folder, child: None, begins: [0; 2], clear_up: String::new() };
         process.spawn();
         process
     }
@@ -83,7 +84,7 @@ impl Process {
         self.command.stdin(Stdio::null()).stdout(out.0).stderr(err.0);
         match self.command.spawn() {
             Ok(child) => {
-                scratch::watch(child.id(), "");
+                scratch::watch(child.id(), &self.clear_up);
                 self.child = Some(child);
             }
             Err(error) => panic!("{} does not start: {:?}: {error}", self.name, self.command.get_program()),
@@ -164,10 +165,11 @@ impl Process {
         }
     }
 
-    /// Has `command` of the shell run after its end, however it comes: for what outlives it outside of its folder.
-    pub(super) fn clear_up(&self, command: &str) {
+    /// Has this command of the shell run after each of its ends, however it comes: for what outlives it outside of its folder.
+    pub(super) fn clear_up(&mut self, command: String) {
+        self.clear_up = command;
         if let Some(id) = self.id() {
-            scratch::watch(id, command);
+            scratch::watch(id, &self.clear_up);
         }
     }
 

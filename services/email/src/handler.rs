@@ -7,9 +7,7 @@ use tidings::{Failure, Reject, State};
 use tracing::info;
 
 use crate::event::UserCreated;
-use crate::in_hand::InHand;
 use crate::key::MailKey;
-use crate::mailed::Mailed;
 use crate::mailer::{Mail, Mailer, Sent};
 use crate::templates::Templates;
 
@@ -21,20 +19,18 @@ pub struct Welcome(Arc<Parts>);
 struct Parts {
     templates: Templates,
     mailer: Mailer,
-    mailed: Mailed,
     from: Mailbox,
-    in_hand: InHand,
 }
 
 impl Welcome {
-    /// Mails from `from`, once for each user that `mailed` does not know.
+    /// Mails from `from`.
     #[must_use]
-    pub fn new(templates: Templates, mailer: Mailer, mailed: Mailed, from: Mailbox) -> Self {
-        Self(Arc::new(Parts { templates, mailer, mailed, from, in_hand: InHand::default() }))
+    pub fn new(templates: Templates, mailer: Mailer, from: Mailbox) -> Self {
+        Self(Arc::new(Parts { templates, mailer, from }))
     }
 }
 
-/// Mails `user`, unless that was done before.
+/// Mails `user`; that it is done once is its layer's ([`once_for_a_user`](crate::once_for_a_user)).
 ///
 /// # Errors
 /// What can never go is rejected; all else is worth another attempt.
@@ -42,11 +38,6 @@ impl Welcome {
 /// # Cancel safety
 /// A dropped attempt over SMTP may have mailed the user without a record of it.
 pub async fn welcome(user: UserCreated, State(Welcome(parts)): State<Welcome>) -> Result<(), Failure> {
-    let _turn = parts.in_hand.take(&user.id).await;
-    if parts.mailed.has(&user.id).await? {
-        info!("this user has had the welcome mail");
-        return Ok(());
-    }
     let mail = parts.write(&user)?;
     match parts.mailer.send(&mail).await {
         Ok(Sent::File(path)) => info!(path = %path.display(), "wrote the welcome mail"),
@@ -54,7 +45,6 @@ pub async fn welcome(user: UserCreated, State(Welcome(parts)): State<Welcome>) -
         Err(error) if error.is_permanent() => return Err(error).reject(),
         Err(error) => return Err(error.into()),
     }
-    parts.mailed.put(&user.id).await?;
     Ok(())
 }
 

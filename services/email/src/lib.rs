@@ -5,7 +5,6 @@
 
 mod event;
 mod handler;
-mod in_hand;
 mod key;
 mod mailed;
 mod mailer;
@@ -19,7 +18,7 @@ use tidings::{Handler, Handlers, Order, Service};
 pub use event::{InvalidUser, ProtoUser, UserCreated};
 pub use handler::{Welcome, welcome};
 pub use key::MailKey;
-pub use mailed::{Mailed, MailedError};
+pub use mailed::once_for_a_user;
 pub use mailer::{InvalidAddress, Limits, Mail, MailUrlError, Mailer, SendError, Sent, sender};
 pub use templates::{Content, TemplateError, Templates};
 
@@ -55,9 +54,9 @@ pub async fn assemble(service: Service) -> tidings::Result<Service> {
         opened => opened?,
     };
     tracing::info!(to = mailer.target(), from = %settings.from, "mail goes out");
-    let mailed = Mailed::open(&service.database().await?).await?;
-    let state = Welcome::new(templates, mailer, mailed, settings.from);
+    let once = once_for_a_user(&service.database().await?).await?;
+    let state = Welcome::new(templates, mailer, settings.from);
     // Unordered, so that a mail that waits for its next try may go back to the broker for that time.
-    let handlers = Handlers::new().on(welcome.retry(settings.retry).order(Order::None)).with_state(state);
+    let handlers = Handlers::new().on(welcome.retry(settings.retry).order(Order::None)).layer(once).with_state(state);
     Ok(service.handlers(handlers))
 }

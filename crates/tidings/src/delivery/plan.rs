@@ -86,6 +86,7 @@ impl Plan {
         Place {
             subscription: self.name.clone(),
             publisher,
+            timeout: self.timeout,
             #[cfg(any(feature = "postgres", feature = "sqlite"))]
             transactions: self.transactions.clone(),
         }

@@ -39,6 +39,8 @@ pub(crate) struct Delivered {
 pub(crate) struct Place {
     pub(crate) subscription: SubscriptionName,
     pub(crate) publisher: Publisher,
+    /// How long an attempt may take.
+    pub(crate) timeout: Duration,
     /// For handlers that take one.
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) transactions: Option<crate::inbox::Transactions>,
@@ -50,6 +52,7 @@ impl Place {
         Self {
             subscription,
             publisher,
+            timeout: Duration::from_secs(30),
             #[cfg(any(feature = "postgres", feature = "sqlite"))]
             transactions: None,
         }
@@ -66,6 +69,12 @@ pub(crate) struct SubscriptionName {
 impl Context {
     pub(crate) fn new(delivered: Arc<Delivered>, attempt: u32) -> Self {
         Self { delivered, attempt, ending: None }
+    }
+
+    /// How long an attempt may take.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn timeout(&self) -> Duration {
+        self.delivered.place.timeout
     }
 
     #[cfg(any(feature = "postgres", feature = "sqlite"))]

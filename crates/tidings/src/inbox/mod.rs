@@ -12,6 +12,7 @@
     allow(dead_code, unused_variables, reason = "what only the other database uses")
 )]
 
+mod dedup;
 mod engine;
 mod sweep;
 mod tx;
@@ -26,6 +27,7 @@ use crate::{
     handlers::{Options, Registration},
     outbox::Outbox,
 };
+pub use dedup::Dedup;
 pub(crate) use sweep::sweep;
 pub use tx::{HasPool, Tx, TxDatabase};
 

@@ -20,10 +20,10 @@ async fn database() -> Database {
 async fn service(mail: &str, database: &Database) -> TestService {
     let from = sender("Tidings <welcome@localhost>").unwrap();
     let mailer = Mailer::open(mail, &from, Limits { timeout: PATIENCE, idle: 8 }).unwrap();
-    let mailed = Mailed::open(database).await.unwrap();
-    let state = Welcome::new(Templates::open(None).unwrap(), mailer, mailed, from);
+    let once = crate::once_for_a_user(database).await.unwrap();
+    let state = Welcome::new(Templates::open(None).unwrap(), mailer, from);
     let retry = Retry::exponential(Duration::from_millis(5), Duration::from_millis(50)).for_at_most(Duration::from_secs(3600));
-    let handlers = Handlers::new().on(welcome.retry(retry).order(Order::None)).with_state(state);
+    let handlers = Handlers::new().on(welcome.retry(retry).order(Order::None)).layer(once).with_state(state);
     TestService::start(handlers).await.unwrap().within(PATIENCE)
 }
 
@@ -135,7 +135,7 @@ async fn a_full_database_does_not_mail_a_user_at_every_attempt() {
     let database = database().await;
     let service = service(&server.url(), &database).await;
     let Database::Sqlite(pool) = &database else { unreachable!() };
-    let full = "CREATE TRIGGER full BEFORE INSERT ON mailed BEGIN SELECT RAISE(ABORT, 'disk is full'); END";
+    let full = "CREATE TRIGGER full BEFORE UPDATE ON tidings_dedup BEGIN SELECT RAISE(ABORT, 'disk is full'); END";
     sqlx::raw_sql(full).execute(pool).await.unwrap();
     service.publish(&user("u-1", "ada@example.com")).await.unwrap();
     eventually(PATIENCE, async || service.attempts::<UserCreated>().len() >= 3).await;

@@ -1,36 +1,38 @@
-//! One event of a user at a time: two that come at once in one process wait for each other.
+//! One at a time for each key: those that come at once in one process wait for each other.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use tokio::sync::OwnedMutexGuard;
 
 type Turn = Arc<tokio::sync::Mutex<()>>;
 
-/// The users whose events are in hand. It holds one entry for each handler that runs or waits, so it is as bounded as they are.
+/// The keys that are in hand. It holds one entry for each handler that runs or waits, so it is as bounded as they are.
 #[derive(Debug, Default)]
-pub(crate) struct InHand {
+pub(super) struct Turns {
     turns: Mutex<HashMap<String, Turn>>,
 }
 
-/// A user's turn; dropping it lets the next event of that user go on.
+/// A key's turn; dropping it lets the next one go on.
 #[derive(Debug)]
-pub(crate) struct Held<'a> {
-    all: &'a InHand,
-    user: &'a str,
+pub(super) struct Held<'a> {
+    all: &'a Turns,
+    key: String,
     turn: Turn,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
-impl InHand {
-    /// Waits until no other event of `user` is in hand.
+impl Turns {
+    /// Waits until nobody else has this key.
     ///
     /// # Cancel safety
     /// A dropped wait leaves nothing behind.
-    pub(crate) async fn take<'a>(&'a self, user: &'a str) -> Held<'a> {
-        let turn = Turn::clone(self.turns().entry(user.to_owned()).or_default());
+    pub(super) async fn take(&self, key: String) -> Held<'_> {
+        let turn = Turn::clone(self.turns().entry(key.clone()).or_default());
         // Made before the wait, so that a wait that is given up is cleaned away too.
-        let mut held = Held { all: self, user, turn, guard: None };
+        let mut held = Held { all: self, key, turn, guard: None };
         held.guard = Some(Turn::clone(&held.turn).lock_owned().await);
         held
     }
@@ -46,15 +48,14 @@ impl Drop for Held<'_> {
         self.guard = None;
         // Nobody but the map and this one: turns are only handed out under the lock that is held here.
         if Arc::strong_count(&self.turn) == 2 {
-            turns.remove(self.user);
+            turns.remove(&self.key);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-    use std::task::Poll;
+    use std::{pin::pin, task::Poll};
 
     use super::*;
 
@@ -64,24 +65,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_user_waits_and_another_does_not() {
-        let all = InHand::default();
-        let ada = all.take("ada").await;
-        assert!(is_pending(all.take("ada")).await);
-        assert!(!is_pending(all.take("grace")).await);
+    async fn one_key_waits_and_another_does_not() {
+        let all = Turns::default();
+        let ada = all.take("ada".into()).await;
+        assert!(is_pending(all.take("ada".into())).await);
+        assert!(!is_pending(all.take("grace".into())).await);
         drop(ada);
-        assert!(!is_pending(all.take("ada")).await);
+        assert!(!is_pending(all.take("ada".into())).await);
     }
 
     #[tokio::test]
     async fn nothing_is_left_behind() {
-        let all = InHand::default();
-        let ada = all.take("ada").await;
-        let mut waiting = Box::pin(all.take("ada"));
+        let all = Turns::default();
+        let ada = all.take("ada".into()).await;
+        let mut waiting = Box::pin(all.take("ada".into()));
         assert!(is_pending(&mut waiting).await);
         drop(ada);
         drop(waiting);
-        drop(all.take("ada").await);
+        drop(all.take("ada".into()).await);
         assert!(all.turns().is_empty());
     }
 }

@@ -43,7 +43,9 @@ impl Plan {
         let Registration { pattern, group, options, handler, name: handler_name, .. } = registration;
         let order = options.order.unwrap_or_default();
         let members = options.members.unwrap_or(Members::Share);
-        let concurrency = options.concurrency.unwrap_or(limits.concurrency).max(1);
+        // Of batches two: one is handled while the next is gathered.
+        let usual = options.batching.map_or(limits.concurrency, |batching| 2 * batching.max);
+        let concurrency = options.concurrency.unwrap_or(usual).max(1);
         let bounds = Bounds {
             in_flight: limits.in_flight.max(concurrency),
             concurrency,

@@ -91,7 +91,7 @@ struct Undecodable {
     source: tidings_core::BoxError,
 }
 
-fn decode<E: Event>(message: &Message) -> Result<E, Early> {
+pub(super) fn decode<E: Event>(message: &Message) -> Result<E, Early> {
     E::decode(message.content_type().map(|text| text.as_str()), message.body())
         .map_err(|source| Early::Failed(Failure::reject(Undecodable { topic: E::TOPIC, source })))
 }

@@ -1,16 +1,17 @@
 //! Handlers of a service, collected.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
-use tidings_core::{BoxError, InvalidName, Topic, TopicPattern};
+use tidings_core::{BoxError, Event, InvalidName, Topic, TopicPattern};
 use tower::{Layer, Service};
 
 use super::{
-    Context, EventArgs, Handler, HandlerService, IntoOutcome, MessageArgs, Options,
+    BatchArgs, Context, EventArgs, Handler, HandlerService, IntoBatchOutcome, IntoOutcome, MessageArgs, Options,
     arguments::{Arguments, ByEvent, ByPattern},
+    batching::Batched,
     dispatch::{Dispatch, Typed},
     layers::Layers,
-    options::option_methods,
+    options::{Batching, option_methods},
 };
 
 /// What a service handles; `S` is the state that handlers still wait for.
@@ -85,6 +86,31 @@ impl<S: Clone + Send + Sync + 'static> Handlers<S> {
         <H::Future as Future>::Output: IntoOutcome,
     {
         self.add::<ByPattern, A, H>(TopicPattern::new(pattern.as_ref()), handler)
+    }
+
+    /// Adds a handler of many events in one call: its first argument is a [`Batch`](super::Batch).
+    ///
+    /// A batch is handed over when it has `max` events, 1 to 65,536, or when its first one has waited for `wait`, at most a minute.
+    /// Each message is settled by itself, and what the handler returns says which of them failed: those alone are tried again. A
+    /// batch has one event of a key at most, since the next one waits for the outcome; `.order(Order::None)` allows more. Unless the
+    /// handler says its `.concurrency(…)`, two batches are handled at once. A handler of batches takes no `Tx`.
+    ///
+    /// The time that an attempt may take begins when the message comes, and so includes `wait`.
+    pub fn on_batch<A, H>(mut self, max: usize, wait: Duration, handler: H) -> Self
+    where
+        H: Handler<A>,
+        A: BatchArgs<S>,
+        H::Future: Future<Output: IntoBatchOutcome> + Send + 'static,
+    {
+        let batching = Batching { max, wait };
+        self.waiting.push(Entry {
+            name: handler.name(),
+            pattern: Topic::from_static(A::Event::TOPIC).map(Into::into),
+            options: Options { batching: Some(batching), ..handler.options() },
+            layers: Layers::default(),
+            handler: Box::new(move |state| Arc::new(Batched::<H, S, A>::new(handler, state, max, wait))),
+        });
+        self
     }
 
     fn add<K: 'static, A, H>(mut self, pattern: Result<TopicPattern, InvalidName>, handler: H) -> Self

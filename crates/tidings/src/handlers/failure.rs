@@ -4,6 +4,7 @@ use std::{error::Error, fmt, iter::successors, time::Duration};
 
 use tidings_core::BoxError;
 
+use super::batch::SharedFailure;
 use crate::error::chain;
 
 /// A failed attempt: any error, and what is to follow.
@@ -44,6 +45,15 @@ impl Failure {
             Verdict::Retry => self.error,
             Verdict::RetryAfter(_) | Verdict::Reject => Box::new(Carried(self)),
         }
+    }
+
+    pub(super) fn with(error: BoxError, verdict: Verdict) -> Self {
+        Self { error, verdict }
+    }
+
+    /// The same for several messages.
+    pub(super) fn shared(self) -> SharedFailure {
+        SharedFailure::new(self.error.into(), self.verdict)
     }
 
     pub(crate) fn verdict(&self) -> Verdict {

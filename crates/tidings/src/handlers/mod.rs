@@ -7,6 +7,8 @@
 #![cfg_attr(not(any(feature = "postgres", feature = "sqlite")), allow(dead_code, reason = "what only transactions need"))]
 
 mod arguments;
+mod batch;
+mod batching;
 mod collection;
 mod context;
 mod dispatch;
@@ -22,6 +24,7 @@ mod registrations;
 mod state;
 
 pub use arguments::{EventArgs, MessageArgs};
+pub use batch::{Batch, BatchArgs, BatchFailure, IntoBatchOutcome};
 pub use collection::{Complete, Handlers};
 pub use context::{Context, Meta};
 pub(crate) use context::{Delivered, Place, SubscriptionName};

@@ -21,6 +21,15 @@ pub struct Options {
     pub(crate) concurrency: Option<usize>,
     /// How long one attempt may take; by default the service's setting.
     pub(crate) timeout: Option<Duration>,
+    /// How batches are gathered, of a handler that takes them.
+    pub(crate) batching: Option<Batching>,
+}
+
+/// How batches are gathered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Batching {
+    pub(crate) max: usize,
+    pub(crate) wait: Duration,
 }
 
 impl Options {
@@ -34,6 +43,7 @@ impl Options {
             order: self.order.or(others.order),
             concurrency: self.concurrency.or(others.concurrency),
             timeout: self.timeout.or(others.timeout),
+            batching: self.batching.or(others.batching),
         }
     }
 }

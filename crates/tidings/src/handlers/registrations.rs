@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tidings_core::{GroupName, InvalidName, Members, TopicPattern};
 
-use super::{Handlers, Options, Registration, collection::Entry, dispatch::Dispatch};
+use super::{Handlers, Options, Registration, collection::Entry, dispatch::Dispatch, options::Batching};
 
 /// Why handlers cannot be registered.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,14 @@ pub enum InvalidHandlers {
         "handler {handler} takes more than one `Tx`, which could not commit together: take one, and write the rest in its database"
     )]
     ManyTransactions {
+        /// The handler's name.
+        handler: &'static str,
+    },
+    /// One transaction cannot record a batch whose messages succeed and fail one by one.
+    #[error(
+        "handler {handler} takes a batch and a `Tx`: one transaction cannot commit some messages of a batch and not the others; begin one in the handler, and make its writes repeatable"
+    )]
+    TransactionOfABatch {
         /// The handler's name.
         handler: &'static str,
     },
@@ -77,8 +85,10 @@ fn registration(entry: Entry<Arc<dyn Dispatch>>, default: &GroupName) -> Result<
     let group = options.group.clone().transpose().map_err(wrong_name)?.unwrap_or_else(|| default.clone());
     check(name, &options)?;
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
-    if handler.transactions_in().len() > 1 {
-        return Err(InvalidHandlers::ManyTransactions { handler: name });
+    match (handler.transactions_in().len(), options.batching) {
+        (0, _) | (1, None) => {}
+        (_, Some(_)) => return Err(InvalidHandlers::TransactionOfABatch { handler: name }),
+        _ => return Err(InvalidHandlers::ManyTransactions { handler: name }),
     }
     let handler = layers.around(handler);
     Ok(Registration {
@@ -107,6 +117,17 @@ fn check(handler: &'static str, options: &Options) -> Result<(), InvalidHandlers
     }
     if let Some(timeout) = options.timeout.filter(|timeout| *timeout > LONGEST) {
         return wrong(format!("`.timeout({timeout:?})`"), "is no bound: at most 24 h");
+    }
+    const MOST_IN_A_BATCH: usize = 1 << 16;
+    const LONGEST_GATHERING: Duration = Duration::from_secs(60);
+    match options.batching {
+        Some(Batching { max, .. }) if max == 0 || max > MOST_IN_A_BATCH => {
+            return wrong(format!("`.on_batch({max}, …)`"), "is no batch: 1 to 65,536");
+        }
+        Some(Batching { wait, .. }) if wait > LONGEST_GATHERING => {
+            return wrong(format!("`.on_batch(…, {wait:?}, …)`"), "keeps messages waiting for too long: at most 1 min");
+        }
+        _ => {}
     }
     if let Some((option, rule)) = options.retry.and_then(|retry| retry.mistake()) {
         return wrong(option, rule);

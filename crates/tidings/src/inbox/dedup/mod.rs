@@ -53,8 +53,11 @@ struct Parts {
     store: Arc<Store>,
     turns: Arc<Turns>,
     scope: Option<&'static str>,
-    key: Arc<dyn Fn(&Context) -> Option<String> + Send + Sync>,
+    key: Arc<KeyOf>,
 }
+
+/// What tells messages apart; `None` leaves one to the handler.
+type KeyOf = dyn Fn(&Context) -> Option<String> + Send + Sync;
 
 /// How long a message is remembered by its identity; brokers keep theirs no longer by default.
 const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -1,0 +1,254 @@
+//! Many events in one call: what a batch handler takes and returns.
+
+use std::{error::Error, fmt, sync::Arc};
+
+use tidings_core::Event;
+
+use super::{Context, Early, Extract, Failure, Meta};
+
+/// Events that are handled in one call: see [`Handlers::on_batch`](crate::Handlers::on_batch).
+///
+/// Each stays a message of its own: it is settled, retried or given up by itself.
+pub struct Batch<E> {
+    events: Vec<E>,
+    metas: Vec<Meta>,
+}
+
+impl<E> Batch<E> {
+    pub(super) fn new(events: Vec<E>, metas: Vec<Meta>) -> Self {
+        Self { events, metas }
+    }
+
+    /// The events, in the order in which they came.
+    #[must_use]
+    pub fn events(&self) -> &[E] {
+        &self.events
+    }
+
+    /// What came with each of them, at the same place.
+    #[must_use]
+    pub fn metas(&self) -> &[Meta] {
+        &self.metas
+    }
+
+    /// How many there are; at least one.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it never is")]
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Each with what came with it.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&E, &Meta)> {
+        self.events.iter().zip(&self.metas)
+    }
+
+    /// The events by value.
+    #[must_use]
+    pub fn into_events(self) -> Vec<E> {
+        self.events
+    }
+}
+
+impl<E> fmt::Debug for Batch<E> {
+    /// Without the events: they may hold what belongs into no log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("events", &self.events.len()).finish_non_exhaustive()
+    }
+}
+
+/// Which events of a batch failed; all others are handled.
+///
+/// `?` makes one from any error, which means that all of them failed.
+///
+/// ```
+/// use tidings::{Failure, Handlers, handlers::{Batch, BatchFailure}};
+/// # #[derive(tidings::Event, serde::Serialize, serde::Deserialize)]
+/// # #[event(topic = "user.created", key = "id")]
+/// # struct UserCreated { id: String }
+///
+/// async fn index(users: Batch<UserCreated>) -> Result<(), BatchFailure> {
+///     let mut failed = BatchFailure::none();
+///     for (place, user) in users.events().iter().enumerate() {
+///         if user.id.is_empty() {
+///             failed.add(place, Failure::reject("a user without an id"));
+///         }
+///     }
+///     failed.into_result()
+/// }
+///
+/// let handlers: Handlers = Handlers::new().on_batch(500, std::time::Duration::from_millis(20), index);
+/// ```
+#[derive(Debug)]
+pub struct BatchFailure(Failed);
+
+#[derive(Debug)]
+enum Failed {
+    All(Failure),
+    These(Vec<(usize, Failure)>),
+}
+
+impl BatchFailure {
+    /// None yet.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Failed::These(Vec::new()))
+    }
+
+    /// The event at this place of the batch failed. A second failure of one is passed over.
+    pub fn add(&mut self, place: usize, failure: impl Into<Failure>) {
+        if let Failed::These(failed) = &mut self.0 {
+            failed.push((place, failure.into()));
+        }
+    }
+
+    /// `Ok` when none failed.
+    ///
+    /// # Errors
+    /// When one did.
+    pub fn into_result(self) -> Result<(), Self> {
+        match &self.0 {
+            Failed::These(failed) if failed.is_empty() => Ok(()),
+            _ => Err(self),
+        }
+    }
+
+    pub(super) fn all(failure: Failure) -> Self {
+        Self(Failed::All(failure))
+    }
+
+    /// What each of `count` events comes to. A place beyond them names none, so all are tried again.
+    pub(super) fn outcomes(self, count: usize) -> Vec<Result<(), Failure>> {
+        let all = |failure: Failure| {
+            let shared = failure.shared();
+            (0..count).map(|_| Err(shared.again())).collect()
+        };
+        match self.0 {
+            Failed::All(failure) => all(failure),
+            Failed::These(failed) => {
+                let mut outcomes: Vec<Result<(), Failure>> = (0..count).map(|_| Ok(())).collect();
+                for (place, failure) in failed {
+                    match outcomes.get_mut(place) {
+                        Some(outcome) if outcome.is_ok() => *outcome = Err(failure),
+                        Some(_) => {}
+                        None => return all(format!("the handler named event {place} of a batch of {count}").into()),
+                    }
+                }
+                outcomes
+            }
+        }
+    }
+}
+
+impl<E: Into<Failure>> From<E> for BatchFailure {
+    fn from(error: E) -> Self {
+        Self(Failed::All(error.into()))
+    }
+}
+
+/// A failure that several messages share.
+pub(super) struct SharedFailure {
+    error: Arc<dyn Error + Send + Sync>,
+    verdict: super::Verdict,
+}
+
+impl SharedFailure {
+    pub(super) fn new(error: Arc<dyn Error + Send + Sync>, verdict: super::Verdict) -> Self {
+        Self { error, verdict }
+    }
+
+    pub(super) fn again(&self) -> Failure {
+        Failure::with(Box::new(OneOfMany(Arc::clone(&self.error))), self.verdict)
+    }
+}
+
+/// The shared error, as if it were this message's own.
+#[derive(Debug)]
+struct OneOfMany(Arc<dyn Error + Send + Sync>);
+
+impl fmt::Display for OneOfMany {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for OneOfMany {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
+/// What a batch handler returns: nothing, or a `Result<(), E>`, where any error means that all failed and [`BatchFailure`] says which.
+#[diagnostic::on_unimplemented(
+    message = "a batch handler cannot return `{Self}`",
+    label = "returns `{Self}`",
+    note = "a batch handler returns nothing, or `Result<(), E>` with `BatchFailure`, `tidings::Failure` or any other error"
+)]
+pub trait IntoBatchOutcome {
+    /// Which events are handled.
+    ///
+    /// # Errors
+    /// Which are not.
+    fn into_batch_outcome(self) -> Result<(), BatchFailure>;
+}
+
+impl IntoBatchOutcome for () {
+    fn into_batch_outcome(self) -> Result<(), BatchFailure> {
+        Ok(())
+    }
+}
+
+impl<E: Into<BatchFailure>> IntoBatchOutcome for Result<(), E> {
+    fn into_batch_outcome(self) -> Result<(), BatchFailure> {
+        self.map_err(Into::into)
+    }
+}
+
+/// The arguments of a batch handler: `(Batch<E>, A1, A2, …)`.
+#[diagnostic::on_unimplemented(
+    message = "a handler with the arguments `{Self}` does not handle batches",
+    label = "not the arguments of a batch handler",
+    note = "its first argument is `Batch<…>` of an event, by value"
+)]
+pub trait BatchArgs<S>: Sized + Send + 'static {
+    /// What the batch is of.
+    #[doc(hidden)]
+    type Event: Event;
+
+    /// The others are made in the context of the batch's first message.
+    #[doc(hidden)]
+    fn extract(batch: Batch<Self::Event>, context: &mut Context, state: &S) -> impl Future<Output = Result<Self, Early>> + Send;
+
+    #[doc(hidden)]
+    fn needs(state: &S, needs: &mut super::Needs);
+}
+
+macro_rules! tuples {
+    ($(($($argument:ident),*))+) => {$(
+        #[allow(non_snake_case, unused_variables, reason = "an argument is called like its type, and there may be none")]
+        impl<S: Sync, E: Event, $($argument: Extract<S>),*> BatchArgs<S> for (Batch<E>, $($argument,)*) {
+            type Event = E;
+
+            async fn extract(batch: Batch<E>, context: &mut Context, state: &S) -> Result<Self, Early> {
+                $(let $argument = $argument::extract(context, state).await?;)*
+                Ok((batch, $($argument,)*))
+            }
+
+            fn needs(state: &S, needs: &mut super::Needs) {
+                $($argument::needs(state, needs);)*
+            }
+        }
+    )+};
+}
+
+tuples! {
+    ()
+    (A1)
+    (A1, A2)
+    (A1, A2, A3)
+    (A1, A2, A3, A4)
+    (A1, A2, A3, A4, A5)
+    (A1, A2, A3, A4, A5, A6)
+    (A1, A2, A3, A4, A5, A6, A7)
+    (A1, A2, A3, A4, A5, A6, A7, A8)
+}

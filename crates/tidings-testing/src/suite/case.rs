@@ -4,7 +4,7 @@ use tidings_core::{BoxFuture, Capabilities, Delay, EarliestStart, KeyOrder};
 
 use super::{
     engine::{Engine, Place},
-    reader::{subscribe, within},
+    reader::subscribe,
 };
 
 /// One promise, and how it is tried.
@@ -57,15 +57,12 @@ impl Facts {
         let place = engine.place().await?;
         let broker = place.open().await;
         let reader = subscribe(&*broker, "facts", "facts").await;
-        let facts = Self {
+        Some(Self {
             capabilities: broker.capabilities(),
             lease: reader.settle.lease().is_some(),
             other_processes: engine.other_processes,
             server: engine.has_server(),
-        };
-        reader.close().await;
-        within(broker.close()).await.unwrap();
-        Some(facts)
+        })
     }
 
     fn have(&self, need: Need) -> bool {

@@ -71,15 +71,6 @@ struct Known {
 
 impl Known {
     fn verdict(&self, case: &Case, copies: usize) -> Verdict {
-        let begun = std::time::Instant::now();
-        let verdict = self.verdict_(case, copies);
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            format!("TOOK {:>7} {copies} {}\n", begun.elapsed().as_millis(), case.name).as_bytes(),
-        );
-        verdict
-    }
-    fn verdict_(&self, case: &Case, copies: usize) -> Verdict {
         let runtime = runtime();
         let facts = self.facts.get_or_init(|| runtime.block_on(Facts::of(&self.engine)));
         let verdict = match facts.as_ref().map(|facts| case.does_not_apply(facts)) {

@@ -1,0 +1,117 @@
+//! The suite notices: brokers that each do one thing wrong, and the case that has to say so.
+//!
+//! A bug that no case catches is a missing case.
+
+mod broker;
+mod halves;
+
+use std::sync::Arc;
+
+use broker::Planted;
+use tidings_core::{Client, url};
+use tidings_memory::Memory;
+use tidings_testing::suite::{Engine, Site, Verdict, unique, verdicts};
+
+/// What a broker does wrong. Several of these are what widely used frameworks were seen to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bug {
+    Nothing,
+    LosesOneInAThousand,
+    DoublesOneInAThousand,
+    SwapsTwoOfAKey,
+    RedeliversNever,
+    RedeliversTooEarly,
+    RedeliversTooLate,
+    CountsAttemptsWrong,
+    LeaksPastUnsettled,
+    IgnoresBackPressure,
+    HangsOnClose,
+    AcknowledgesBeforeHandling,
+    MixesGroups,
+    GivesAllToOneMember,
+    MangledHeaderByte,
+    SubscribesTooLate,
+    AcknowledgesAtClose,
+    ForgetsTheGroupAtAClose,
+    NeverSaysLost,
+    TakesPublishesWhenClosed,
+    NamesTheWrongFailure,
+    LosesWhatACancelledFetchHad,
+    RecognisesNothing,
+    IsAlwaysHealthy,
+    GivesAnotherInstanceAKeyInHand,
+    KeepsWhatWasRejected,
+}
+
+fn engine(bug: Bug) -> Engine {
+    let site = || async {
+        let name = format!("memory:planted-{}", unique());
+        let held = Memory::open(&url::parse(&name).unwrap()).unwrap();
+        Some(Site::new(name, held))
+    };
+    Engine::new("planted", site, move |url| async move {
+        let client = Client { service: "planted".into(), instance: "1".into() };
+        let inner = tidings_memory::open(&url::parse(&url)?, &client).await?;
+        Ok(Arc::new(Planted::new(inner, bug, &url)) as Arc<dyn tidings_core::Broker>)
+    })
+}
+
+#[test]
+fn without_a_bug_every_case_passes() {
+    // A million messages are the conformance test's, in a process of its own.
+    let verdicts = verdicts(&engine(Bug::Nothing), |name| !name.starts_with("long::"));
+    let failed: Vec<_> = verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Failed(_))).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    let passed = verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Passed).count();
+    assert!(passed > 45, "only {passed} cases applied");
+}
+
+/// The case fails against the bug; that it passes without, `without_a_bug_every_case_passes` shows.
+fn names(bug: Bug, case: &str) {
+    let verdicts = verdicts(&engine(bug), |name| name == case);
+    let [(_, verdict)] = &verdicts[..] else { panic!("there is no case {case}") };
+    assert!(matches!(verdict, Verdict::Failed(_)), "{case} did not notice {bug:?}: {verdict:?}");
+}
+
+macro_rules! planted {
+    ($($test:ident: $bug:ident, $case:literal;)*) => {
+        $(#[test]
+        fn $test() {
+            names(Bug::$bug, $case);
+        })*
+    };
+}
+
+planted! {
+    one_lost_in_a_thousand: LosesOneInAThousand, "publishing::many_messages_come_each_once";
+    one_doubled: DoublesOneInAThousand, "publishing::many_messages_come_each_once";
+    two_of_a_key_swapped: SwapsTwoOfAKey, "order::the_order_of_a_key_holds_within_an_instance";
+    redelivered_never: RedeliversNever, "settling::a_retry_at_once_comes_again_at_once";
+    redelivered_too_early:
+        RedeliversTooEarly, "settling::a_retry_comes_again_not_earlier_than_asked_and_not_much_later";
+    redelivered_too_late:
+        RedeliversTooLate, "settling::a_retry_comes_again_not_earlier_than_asked_and_not_much_later";
+    attempts_counted_wrong: CountsAttemptsWrong, "settling::attempts_rise_and_handing_back_is_none";
+    deliveries_past_unsettled: LeaksPastUnsettled, "delivery::no_more_is_unsettled_than_was_allowed";
+    back_pressure_ignored: IgnoresBackPressure, "delivery::no_more_is_delivered_than_was_asked_for";
+    a_close_that_hangs: HangsOnClose, "closing::closing_ends_every_pending_future";
+    acknowledged_before_handling: AcknowledgesBeforeHandling, "settling::a_dropped_subscription_gives_back_what_it_held";
+    groups_mixed: MixesGroups, "groups::every_group_gets_everything";
+    all_to_one_member: GivesAllToOneMember, "groups::the_instances_of_a_group_share";
+    a_mangled_header: MangledHeaderByte, "publishing::what_was_published_arrives_whole";
+    a_subscribe_that_returns_too_early:
+        SubscribesTooLate, "starting::what_is_published_right_after_subscribing_by_another_opening_arrives";
+    acknowledged_at_close:
+        AcknowledgesAtClose, "closing::closing_a_subscription_counts_what_was_settled_and_gives_back_the_rest_in_order";
+    a_group_forgotten_at_a_clean_close: ForgetsTheGroupAtAClose, "closing::a_group_goes_on_where_it_left_off";
+    // Nothing takes a message from a living member of `memory:`, so `Fetched::Lost` cannot be provoked there; what a lost
+    // receipt's `extend` answers can.
+    lost_never_said: NeverSaysLost, "leases::what_was_taken_away_without_a_lease_is_told";
+    published_when_closed: TakesPublishesWhenClosed, "closing::a_closed_broker_refuses_everything";
+    the_wrong_failure_named: NamesTheWrongFailure, "publishing::exactly_the_messages_that_were_not_taken_are_named";
+    lost_with_a_cancelled_fetch: LosesWhatACancelledFetchHad, "delivery::fetches_that_were_given_up_lose_nothing";
+    nothing_recognised: RecognisesNothing, "publishing::a_second_publish_is_recognised";
+    always_healthy: IsAlwaysHealthy, "closing::a_closed_broker_refuses_everything";
+    a_key_at_two_instances: GivesAnotherInstanceAKeyInHand, "order::a_key_in_hand_is_not_given_to_another_instance";
+    rejected_and_kept: KeepsWhatWasRejected, "settling::what_was_rejected_is_forgotten";
+}

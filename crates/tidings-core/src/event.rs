@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::Headers;
+use crate::{Headers, Message, Text};
 
 /// Any error, boxed.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -21,8 +21,15 @@ pub trait Event: Sized + Send + 'static {
     const TOPIC: &'static str;
     /// The CloudEvents type.
     const TYPE: &'static str = Self::TOPIC;
+    /// The types that it is one of, where it may be one of several; empty where there is only [`Event::TYPE`].
+    const TYPES: &'static [&'static str] = &[];
     /// The media type that [`Event::encode`] makes.
     const CONTENT_TYPE: &'static str;
+
+    /// This one's type.
+    fn event_type(&self) -> &'static str {
+        Self::TYPE
+    }
 
     /// The ordering key: events with one key are handled one at a time, in the order of their publishing.
     fn key(&self) -> Option<Cow<'_, str>>;
@@ -47,6 +54,14 @@ pub trait Event: Sized + Send + 'static {
     /// # Errors
     /// When the body is not such an event; the error says where, and quotes no value of the body.
     fn decode(content_type: Option<&str>, body: &Bytes) -> Result<Self, BoxError>;
+
+    /// Reads a message, whose type tells which of several events it is.
+    ///
+    /// # Errors
+    /// When it is none of them, or its body is not such an event.
+    fn from_message(message: &Message) -> Result<Self, BoxError> {
+        Self::decode(message.content_type().map(Text::as_str), message.body())
+    }
 }
 
 /// No event has it: it lets the compiler say what is wrong where a handler takes its event by reference.

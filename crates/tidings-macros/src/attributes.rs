@@ -1,6 +1,7 @@
 //! What stands in `#[event(…)]`, checked.
 
-use syn::{DeriveInput, Error, Ident, LitStr, Path, Result, ext::IdentExt, meta::ParseNestedMeta};
+use proc_macro2::Span;
+use syn::{DeriveInput, Error, Ident, LitStr, Path, Result, ext::IdentExt, meta::ParseNestedMeta, spanned::Spanned};
 
 /// The attributes of one event.
 pub(crate) struct Attributes {
@@ -10,12 +11,16 @@ pub(crate) struct Attributes {
     pub(crate) codec: Codec,
     pub(crate) proto: Option<Path>,
     pub(crate) headers: Vec<(LitStr, LitStr)>,
+    /// Whether it is one of several events.
+    pub(crate) one_of: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Codec {
     Json,
     Protobuf,
+    MsgPack,
+    Cbor,
 }
 
 /// While they are read: each may come once.
@@ -27,6 +32,7 @@ struct Found {
     codec: Option<LitStr>,
     proto: Option<Path>,
     headers: Vec<(LitStr, LitStr)>,
+    one_of: Option<Span>,
 }
 
 impl Attributes {
@@ -44,9 +50,28 @@ impl Attributes {
             None => Codec::Json,
             Some((codec, _)) if codec == "json" => Codec::Json,
             Some((codec, _)) if codec == "protobuf" => Codec::Protobuf,
-            Some((codec, span)) => return Err(Error::new(span, format!("no codec `{codec}`: `json` or `protobuf`"))),
+            Some((codec, _)) if codec == "msgpack" => Codec::MsgPack,
+            Some((codec, _)) if codec == "cbor" => Codec::Cbor,
+            Some((codec, span)) => {
+                return Err(Error::new(span, format!("no codec `{codec}`: `json`, `protobuf`, `msgpack` or `cbor`")));
+            }
         };
-        Ok(Self { topic, event_type: found.event_type, key: found.key, codec, proto: found.proto, headers: found.headers })
+        let own = found.event_type.is_some() || found.key.is_some() || found.codec.is_some() || found.proto.is_some();
+        match found.one_of {
+            Some(span) if own || !found.headers.is_empty() => {
+                return Err(Error::new(span, "with `one_of` there is only `topic` here: the rest is said by each of the events"));
+            }
+            _ => {}
+        }
+        Ok(Self {
+            topic,
+            event_type: found.event_type,
+            key: found.key,
+            codec,
+            proto: found.proto,
+            headers: found.headers,
+            one_of: found.one_of.is_some(),
+        })
     }
 }
 
@@ -59,12 +84,17 @@ impl Found {
             "key" => once(meta, &name, &mut self.key),
             "codec" => once(meta, &name, &mut self.codec),
             "proto" => once(meta, &name, &mut self.proto),
+            "one_of" => {
+                self.one_of = Some(meta.path.span());
+                Ok(())
+            }
             "header" => meta.parse_nested_meta(|header| {
                 let name = header_name(&header)?;
                 self.headers.push((name, header.value()?.parse()?));
                 Ok(())
             }),
-            _ => Err(meta.error(format!("no `{name}` here: there are `topic`, `type`, `key`, `codec`, `proto` and `header`"))),
+            _ => Err(meta
+                .error(format!("no `{name}` here: there are `topic`, `type`, `key`, `codec`, `proto`, `header` and `one_of`"))),
         }
     }
 }

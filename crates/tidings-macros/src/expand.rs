@@ -4,10 +4,16 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::{Data, DeriveInput, Error, Field, LitStr, Result, Type, ext::IdentExt, parse_quote};
 
-use crate::attributes::{Attributes, Codec};
+use crate::{
+    attributes::{Attributes, Codec},
+    one_of,
+};
 
 pub(crate) fn event(input: &DeriveInput) -> Result<TokenStream> {
     let attributes = Attributes::of(input)?;
+    if attributes.one_of {
+        return one_of::event(input, &attributes.topic);
+    }
     let ident = &input.ident;
     let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
     let mut bounds = where_clause.cloned().unwrap_or_else(|| parse_quote!(where));
@@ -22,6 +28,8 @@ pub(crate) fn event(input: &DeriveInput) -> Result<TokenStream> {
     let (content_type, encode) = match attributes.codec {
         Codec::Json => (quote!(JSON), quote!(::tidings::__private::json_encode(self))),
         Codec::Protobuf => (quote!(PROTOBUF), quote!(::core::result::Result::Ok(::tidings::__private::proto_encode(self)))),
+        Codec::MsgPack => (quote!(MSGPACK), quote!(::tidings::__private::msgpack_encode(self))),
+        Codec::Cbor => (quote!(CBOR), quote!(::tidings::__private::cbor_encode(self))),
     };
     let decode = decode(&attributes);
 
@@ -94,6 +102,8 @@ fn decode(attributes: &Attributes) -> TokenStream {
     let own = match attributes.codec {
         Codec::Json => quote!(::tidings::__private::json_decode(body)),
         Codec::Protobuf => quote!(::tidings::__private::proto_decode(body)),
+        Codec::MsgPack => quote!(::tidings::__private::msgpack_decode(body)),
+        Codec::Cbor => quote!(::tidings::__private::cbor_decode(body)),
     };
     let Some(proto) = &attributes.proto else { return own };
     quote! {

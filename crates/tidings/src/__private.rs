@@ -12,6 +12,11 @@ pub const JSON: &str = "application/json";
 /// The media type of protobuf bodies.
 pub const PROTOBUF: &str = "application/protobuf";
 
+/// The media type of MessagePack bodies.
+pub const MSGPACK: &str = "application/msgpack";
+/// The media type of CBOR bodies, <https://www.rfc-editor.org/rfc/rfc8949>.
+pub const CBOR: &str = "application/cbor";
+
 /// Writes JSON.
 pub fn json_encode<E: Serialize>(event: &E) -> Result<Bytes, BoxError> {
     Ok(serde_json::to_vec(event)?.into())
@@ -20,6 +25,70 @@ pub fn json_encode<E: Serialize>(event: &E) -> Result<Bytes, BoxError> {
 /// Reads JSON, whatever the content type is called.
 pub fn json_decode<E: DeserializeOwned>(body: &[u8]) -> Result<E, BoxError> {
     serde_json::from_slice(body).map_err(|error| NotJson::of(&error).into())
+}
+
+/// Writes MessagePack, with the names of the fields: a field may be added or go.
+#[cfg(feature = "msgpack")]
+pub fn msgpack_encode<E: Serialize>(event: &E) -> Result<Bytes, BoxError> {
+    Ok(rmp_serde::to_vec_named(event)?.into())
+}
+
+/// Reads MessagePack.
+#[cfg(feature = "msgpack")]
+pub fn msgpack_decode<E: DeserializeOwned>(body: &[u8]) -> Result<E, BoxError> {
+    rmp_serde::from_slice(body).map_err(|error| NotReadable::of("MessagePack", &error).into())
+}
+
+/// Writes CBOR.
+#[cfg(feature = "cbor")]
+pub fn cbor_encode<E: Serialize>(event: &E) -> Result<Bytes, BoxError> {
+    Ok(cbor4ii::serde::to_vec(Vec::new(), event)?.into())
+}
+
+/// Reads CBOR.
+#[cfg(feature = "cbor")]
+pub fn cbor_decode<E: DeserializeOwned>(body: &[u8]) -> Result<E, BoxError> {
+    cbor4ii::serde::from_slice(body).map_err(|error| NotReadable::of("CBOR", &error).into())
+}
+
+/// Whether two names are one, for the compiler.
+#[must_use]
+pub const fn same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    if one.len() != other.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < one.len() {
+        if one[at] != other[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+/// Whether no name comes twice, for the compiler.
+#[must_use]
+pub const fn all_differ(names: &[&str]) -> bool {
+    let mut one = 0;
+    while one < names.len() {
+        let mut other = one + 1;
+        while other < names.len() {
+            if same(names[one], names[other]) {
+                return false;
+            }
+            other += 1;
+        }
+        one += 1;
+    }
+    true
+}
+
+/// Why a message is none of several events.
+#[must_use]
+pub fn without_a_type() -> BoxError {
+    "its type is none of those that are handled, or the wire carries no types".into()
 }
 
 /// Writes protobuf.
@@ -69,17 +138,38 @@ struct NotJson {
 impl NotJson {
     /// serde's own text quotes values (`invalid type: string "hunter2", expected u32`): only what speaks of the type is kept.
     fn of(error: &serde_json::Error) -> Self {
-        let said = error.to_string();
         let what = if error.is_syntax() || error.is_eof() {
             "malformed JSON".to_owned()
-        } else if let Some(field) = said.strip_prefix("missing field `") {
-            format!("missing field `{}`", field.split('`').next().unwrap_or_default())
-        } else if let Some((_, expected)) = said.rsplit_once(", expected ") {
-            format!("expected {}", expected.split(" at line ").next().unwrap_or_default())
         } else {
-            "a value that is not allowed".to_owned()
+            without_values(&error.to_string()).unwrap_or_else(|| "a value that is not allowed".to_owned())
         };
         Self { line: error.line(), column: error.column(), what }
+    }
+}
+
+/// What serde says of a type, without the value.
+fn without_values(said: &str) -> Option<String> {
+    if let Some((_, field)) = said.split_once("missing field `") {
+        return Some(format!("missing field `{}`", field.split('`').next().unwrap_or_default()));
+    }
+    let (_, expected) = said.rsplit_once(", expected ")?;
+    Some(format!("expected {}", expected.split(" at line ").next().unwrap_or_default()))
+}
+
+/// A body that is not what was expected, of a format without lines: what, but no value of the body.
+#[cfg(any(feature = "msgpack", feature = "cbor"))]
+#[derive(Debug, thiserror::Error)]
+#[error("not the expected {format}: {what}")]
+struct NotReadable {
+    format: &'static str,
+    what: String,
+}
+
+#[cfg(any(feature = "msgpack", feature = "cbor"))]
+impl NotReadable {
+    fn of(format: &'static str, error: &dyn std::error::Error) -> Self {
+        let what = without_values(&error.to_string()).unwrap_or_else(|| "malformed, or a value that is not allowed".to_owned());
+        Self { format, what }
     }
 }
 

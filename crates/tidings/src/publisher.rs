@@ -109,7 +109,7 @@ pub(crate) fn message_of<E: Event>(event: &E, source: &Source, trace: Option<&Tr
     let body = event.encode().map_err(encode)?;
     let key = event.key().map(|key| Key::new(&key)).transpose()?;
     let message = Message::builder(Topic::from_static(E::TOPIC)?, source.clone(), body)
-        .event_type(Text::from_static(E::TYPE))
+        .event_type(Text::from_static(event.event_type()))
         .content_type(Text::from_static(E::CONTENT_TYPE))
         .time(SystemTime::now())
         .key(key)

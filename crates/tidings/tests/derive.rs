@@ -160,3 +160,35 @@ fn an_event_with_a_prost_form_is_read_from_both() {
     assert_eq!(EitherForm::decode(Some("application/protobuf"), &body(0)).unwrap_err().to_string(), "no id");
     assert_eq!(EitherForm { id: 7 }.encode().unwrap(), r#"{"id":7}"#);
 }
+
+/// A body that is none, and one of another type, are refused without a value of theirs.
+#[cfg(all(feature = "cbor", feature = "msgpack"))]
+#[test]
+fn a_body_may_be_msgpack_or_cbor() {
+    macro_rules! written_as {
+        ($codec:literal, $content_type:literal, $format:literal) => {{
+            #[derive(Debug, Clone, PartialEq, Event, Serialize, Deserialize)]
+            #[event(topic = "user.created", codec = $codec)]
+            struct User {
+                id: u64,
+                #[serde(default)]
+                name: Option<String>,
+            }
+            #[derive(Event, Serialize, Deserialize)]
+            #[event(topic = "user.created", codec = $codec)]
+            struct Another {
+                id: String,
+            }
+            assert_eq!(User::CONTENT_TYPE, $content_type);
+            let user = User { id: 7, name: Some("Ада".into()) };
+            assert_eq!(User::decode(None, &user.encode().unwrap()).unwrap(), user);
+            let another = Another { id: "hunter2".into() }.encode().unwrap();
+            for body in [another, b"\xc1hunter2"[..].into(), Default::default()] {
+                let error = User::decode(None, &body).unwrap_err().to_string();
+                assert!(error.contains($format) && !error.contains("hunter2"), "{error}");
+            }
+        }};
+    }
+    written_as!("msgpack", "application/msgpack", "not the expected MessagePack");
+    written_as!("cbor", "application/cbor", "not the expected CBOR");
+}

@@ -14,8 +14,7 @@ impl DeadLetter {
     /// # Errors
     /// When its body is not such an event.
     pub fn event<E: Event>(&self) -> Result<E, NotSeen> {
-        let content_type = self.0.content_type().map(|text| text.as_str());
-        E::decode(content_type, self.0.body()).map_err(|source| NotSeen::Undecodable { topic: E::TOPIC, source })
+        E::from_message(&self.0).map_err(|source| NotSeen::Undecodable { topic: E::TOPIC, source })
     }
 
     /// The message as it lies among the dead letters: the original's id, headers and body, on `dead.<group>.<topic>`.

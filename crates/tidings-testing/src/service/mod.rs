@@ -137,9 +137,8 @@ impl TestService {
     /// # Cancel safety
     /// A dropped future takes none.
     pub async fn handled<E: Event>(&self) -> Result<E, NotSeen> {
-        let message = self.seen.handled(E::TOPIC, self.patience).await?;
-        let content_type = message.content_type().map(|text| text.as_str());
-        E::decode(content_type, message.body()).map_err(|source| NotSeen::Undecodable { topic: E::TOPIC, source })
+        let message = self.seen.handled::<E>(self.patience).await?;
+        E::from_message(&message).map_err(|source| NotSeen::Undecodable { topic: E::TOPIC, source })
     }
 
     /// The next event of this type that was given up; those that were answered before are passed over.
@@ -150,7 +149,7 @@ impl TestService {
     /// # Cancel safety
     /// A dropped future takes none.
     pub async fn dead_letter<E: Event>(&self) -> Result<DeadLetter, NotSeen> {
-        Ok(DeadLetter(self.seen.letter(E::TOPIC, self.patience, || self.broker.dead_letters()).await?))
+        Ok(DeadLetter(self.seen.letter::<E>(self.patience, || self.broker.dead_letters()).await?))
     }
 
     /// All that was given up so far, oldest first.
@@ -162,7 +161,7 @@ impl TestService {
     /// All attempts at events of this type that ended so far, in that order.
     #[must_use]
     pub fn attempts<E: Event>(&self) -> Vec<Attempt> {
-        self.seen.attempts(E::TOPIC)
+        self.seen.attempts::<E>()
     }
 
     /// All events of this type that handlers published so far, by their [`Publisher`].
@@ -170,11 +169,9 @@ impl TestService {
     /// # Errors
     /// When one cannot be decoded as this type.
     pub fn published<E: Event>(&self) -> Result<Vec<E>, NotSeen> {
-        let decode = |message: &Message| {
-            let content_type = message.content_type().map(|text| text.as_str());
-            E::decode(content_type, message.body()).map_err(|source| NotSeen::Undecodable { topic: E::TOPIC, source })
-        };
-        self.recorder.published().iter().filter(|message| message.topic().as_str() == E::TOPIC).map(decode).collect()
+        let decode =
+            |message: &Message| E::from_message(message).map_err(|source| NotSeen::Undecodable { topic: E::TOPIC, source });
+        self.recorder.published().iter().filter(|message| seen::is::<E>(message)).map(decode).collect()
     }
 
     /// All that handlers published so far, as messages, in order.

@@ -1,6 +1,7 @@
 //! What happened to the messages of a test.
 
 use std::{
+    any::type_name,
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -8,7 +9,7 @@ use std::{
 
 use tidings::{
     __private::{Attempt as Ended, Ended as How, Watch},
-    Message,
+    Event, Message,
 };
 use tokio::{sync::watch, time::timeout};
 
@@ -46,11 +47,22 @@ pub enum Outcome {
     },
 }
 
+/// Whether a message is such an event.
+pub(super) fn is<E: Event>(message: &Message) -> bool {
+    message.topic().as_str() == E::TOPIC && has_type_of::<E>(message)
+}
+
+/// By its type, or it says none.
+fn has_type_of<E: Event>(message: &Message) -> bool {
+    let said = message.event_type().as_str();
+    said == E::TYPE || E::TYPES.contains(&said) || said == E::TOPIC
+}
+
 /// All attempts that ended, and how far a test has asked for them.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     attempts: watch::Sender<Vec<Attempt>>,
-    /// By topic: how many handled events and how many dead letters were answered.
+    /// By type of event: how many handled events and how many dead letters were answered.
     answered: Mutex<HashMap<&'static str, Answered>>,
 }
 
@@ -82,7 +94,11 @@ impl Seen {
         self.attempts.send_modify(|_| {});
     }
 
-    pub(super) fn attempts(&self, topic: &str) -> Vec<Attempt> {
+    pub(super) fn attempts<E: Event>(&self) -> Vec<Attempt> {
+        self.attempts.borrow().iter().filter(|attempt| is::<E>(&attempt.message)).cloned().collect()
+    }
+
+    fn of_topic(&self, topic: &str) -> Vec<Attempt> {
         let of_topic = |attempt: &&Attempt| attempt.message.topic().as_str() == topic;
         self.attempts.borrow().iter().filter(of_topic).cloned().collect()
     }
@@ -91,13 +107,13 @@ impl Seen {
         self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next handled message of the topic.
-    pub(super) async fn handled(&self, topic: &'static str, patience: Duration) -> Result<Message, NotSeen> {
-        self.next(topic, "handled", patience, || {
+    /// The next handled message of such an event.
+    pub(super) async fn handled<E: Event>(&self, patience: Duration) -> Result<Message, NotSeen> {
+        self.next(E::TOPIC, "handled", patience, || {
             let mut answered = self.answered();
-            let answered = &mut answered.entry(topic).or_default().handled;
+            let answered = &mut answered.entry(type_name::<E>()).or_default().handled;
             let attempts = self.attempts.borrow();
-            let handled = |attempt: &&Attempt| attempt.outcome == Outcome::Handled && attempt.message.topic().as_str() == topic;
+            let handled = |attempt: &&Attempt| attempt.outcome == Outcome::Handled && is::<E>(&attempt.message);
             let message = attempts.iter().filter(handled).nth(*answered)?.message.clone();
             *answered += 1;
             Some(message)
@@ -105,21 +121,20 @@ impl Seen {
         .await
     }
 
-    /// The next dead letter of the topic; `letters` are those that are stored.
-    pub(super) async fn letter(
+    /// The next dead letter of such an event; `letters` are those that are stored.
+    pub(super) async fn letter<E: Event>(
         &self,
-        topic: &'static str,
         patience: Duration,
         letters: impl Fn() -> Vec<Message>,
     ) -> Result<Message, NotSeen> {
-        let of_topic = |letter: &Message| {
+        let such = |letter: &Message| {
             // `dead.<group>.<topic>`, and a group has no dots.
-            letter.topic().as_str().splitn(3, '.').nth(2) == Some(topic)
+            letter.topic().as_str().splitn(3, '.').nth(2) == Some(E::TOPIC) && has_type_of::<E>(letter)
         };
-        self.next(topic, "given up", patience, || {
+        self.next(E::TOPIC, "given up", patience, || {
             let mut answered = self.answered();
-            let answered = &mut answered.entry(topic).or_default().letters;
-            let letter = letters().into_iter().filter(of_topic).nth(*answered)?;
+            let answered = &mut answered.entry(type_name::<E>()).or_default().letters;
+            let letter = letters().into_iter().filter(such).nth(*answered)?;
             *answered += 1;
             Some(letter)
         })
@@ -144,6 +159,6 @@ impl Seen {
             }
         };
         let found = timeout(patience, found).await;
-        found.map_err(|_| NotSeen::InTime { topic, what, patience, attempts: self.attempts(topic) })
+        found.map_err(|_| NotSeen::InTime { topic, what, patience, attempts: self.of_topic(topic) })
     }
 }

@@ -14,6 +14,10 @@ pub trait EventArgs<S>: Sized + Send + 'static {
     #[doc(hidden)]
     const TOPIC: &'static str;
 
+    /// The types of what it takes from there.
+    #[doc(hidden)]
+    const TYPES: &'static [&'static str];
+
     #[doc(hidden)]
     fn extract(context: &mut Context, state: &S) -> impl Future<Output = Result<Self, Early>> + Send;
 
@@ -91,9 +95,27 @@ struct Undecodable {
     source: tidings_core::BoxError,
 }
 
+/// The types that tell such events from others of their topic.
+pub(super) const fn types_of<E: Event>() -> &'static [&'static str] {
+    if E::TYPES.is_empty() { const { &[E::TYPE] } } else { E::TYPES }
+}
+
 pub(super) fn decode<E: Event>(message: &Message) -> Result<E, Early> {
-    E::decode(message.content_type().map(|text| text.as_str()), message.body())
-        .map_err(|source| Early::Failed(Failure::reject(Undecodable { topic: E::TOPIC, source })))
+    if !E::TYPES.is_empty() && is_another(message, E::TYPES) {
+        return Err(Early::Handled);
+    }
+    E::from_message(message).map_err(|source| Early::Failed(Failure::reject(Undecodable { topic: E::TOPIC, source })))
+}
+
+/// Whether a message says that it is something else: its topic may get events that this program does not know yet. One that does
+/// not say what it is, on a wire without types, is not passed over.
+pub(super) fn is_another(message: &Message, known: &[&str]) -> bool {
+    let said = message.event_type().as_str();
+    let another = said != message.topic().as_str() && !known.contains(&said);
+    if another {
+        tracing::debug!(said, "an event of another type is passed over");
+    }
+    another
 }
 
 macro_rules! tuples {
@@ -101,6 +123,7 @@ macro_rules! tuples {
         #[allow(non_snake_case, unused_variables, reason = "an argument is called like its type, and there may be none")]
         impl<S: Sync, E: Event, $($argument: Extract<S>),*> EventArgs<S> for (E, $($argument,)*) {
             const TOPIC: &'static str = E::TOPIC;
+            const TYPES: &'static [&'static str] = types_of::<E>();
 
             async fn extract(context: &mut Context, state: &S) -> Result<Self, Early> {
                 let event = decode(context.message())?;

@@ -7,7 +7,7 @@ use tower::{Layer, Service};
 
 use super::{
     BatchArgs, Context, EventArgs, Handler, HandlerService, IntoBatchOutcome, IntoOutcome, MessageArgs, Options,
-    arguments::{Arguments, ByEvent, ByPattern},
+    arguments::{Arguments, ByEvent, ByPattern, types_of},
     batching::Batched,
     dispatch::{Dispatch, Typed},
     layers::Layers,
@@ -37,7 +37,8 @@ use super::{
 /// which was said first, and for merged ones too. An option that a handler has of its own, or from the value that it was
 /// merged with, wins.
 ///
-/// Two handlers of one topic or pattern need different groups: each group gets every message once.
+/// Two handlers of one topic or pattern need different groups: each group gets every message once. Handlers of events that share a
+/// topic and have a `type` each are one subscription: each gets what is of its type, and other types are passed over.
 #[must_use]
 pub struct Handlers<S = ()> {
     common: Options,
@@ -53,6 +54,8 @@ type Bind<S> = Box<dyn FnOnce(S) -> Arc<dyn Dispatch> + Send + Sync>;
 pub(super) struct Entry<D> {
     pub(super) name: &'static str,
     pub(super) pattern: Result<TopicPattern, InvalidName>,
+    /// The types of the events that it takes; empty for all messages.
+    pub(super) types: &'static [&'static str],
     pub(super) options: Options,
     pub(super) layers: Layers,
     pub(super) handler: D,
@@ -72,7 +75,7 @@ impl<S: Clone + Send + Sync + 'static> Handlers<S> {
         H::Future: Send + 'static,
         <H::Future as Future>::Output: IntoOutcome,
     {
-        self.add::<ByEvent, A, H>(Topic::from_static(A::TOPIC).map(Into::into), handler)
+        self.add::<ByEvent, A, H>(Topic::from_static(A::TOPIC).map(Into::into), A::TYPES, handler)
     }
 
     /// Adds a handler of all that is published on a topic, or on those that match a pattern.
@@ -85,7 +88,7 @@ impl<S: Clone + Send + Sync + 'static> Handlers<S> {
         H::Future: Send + 'static,
         <H::Future as Future>::Output: IntoOutcome,
     {
-        self.add::<ByPattern, A, H>(TopicPattern::new(pattern.as_ref()), handler)
+        self.add::<ByPattern, A, H>(TopicPattern::new(pattern.as_ref()), &[], handler)
     }
 
     /// Adds a handler of many events in one call: its first argument is a [`Batch`](super::Batch).
@@ -106,6 +109,7 @@ impl<S: Clone + Send + Sync + 'static> Handlers<S> {
         self.waiting.push(Entry {
             name: handler.name(),
             pattern: Topic::from_static(A::Event::TOPIC).map(Into::into),
+            types: types_of::<A::Event>(),
             options: Options { batching: Some(batching), ..handler.options() },
             layers: Layers::default(),
             handler: Box::new(move |state| Arc::new(Batched::<H, S, A>::new(handler, state, max, wait))),
@@ -113,7 +117,12 @@ impl<S: Clone + Send + Sync + 'static> Handlers<S> {
         self
     }
 
-    fn add<K: 'static, A, H>(mut self, pattern: Result<TopicPattern, InvalidName>, handler: H) -> Self
+    fn add<K: 'static, A, H>(
+        mut self,
+        pattern: Result<TopicPattern, InvalidName>,
+        types: &'static [&'static str],
+        handler: H,
+    ) -> Self
     where
         H: Handler<A>,
         A: Arguments<S, K>,
@@ -122,6 +131,7 @@ impl<S: Clone + Send + Sync + 'static> Handlers<S> {
         self.waiting.push(Entry {
             name: handler.name(),
             pattern,
+            types,
             options: handler.options(),
             layers: Layers::default(),
             handler: Box::new(|state| Arc::new(Typed::<H, S, K, A>::new(handler, state))),
@@ -193,8 +203,8 @@ impl Handlers {
 
 impl<D> Entry<D> {
     fn map<E>(self, handler: impl FnOnce(D) -> E) -> Entry<E> {
-        let Self { name, pattern, options, layers, handler: from } = self;
-        Entry { name, pattern, options, layers, handler: handler(from) }
+        let Self { name, pattern, types, options, layers, handler: from } = self;
+        Entry { name, pattern, types, options, layers, handler: handler(from) }
     }
 
     /// With what was said of the value that it is in.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidings_core::{GroupName, InvalidName, Members, Start};
 
 /// What a subscription does; each is set where its handler is registered, and has a default.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Options {
     /// Who shares it; by default the service's name.
     pub(crate) group: Option<Result<GroupName, InvalidName>>,

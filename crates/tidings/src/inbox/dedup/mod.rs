@@ -81,9 +81,8 @@ impl Dedup {
     #[must_use]
     pub fn by<E: Event, K: Into<String>>(self, field: impl Fn(&E) -> K + Send + Sync + 'static) -> Self {
         let key = move |context: &Context| {
-            let message = context.message();
             // One that cannot be decoded is the handler's to refuse.
-            E::decode(message.content_type().map(|text| text.as_str()), message.body()).ok().map(|event| field(&event).into())
+            E::from_message(context.message()).ok().map(|event| field(&event).into())
         };
         self.change(|parts| {
             parts.key = Arc::new(key);

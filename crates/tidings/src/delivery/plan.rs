@@ -9,7 +9,7 @@ use super::{Limits, SubscribeError, hand::Bounds, policy};
 use crate::inbox::Transactions;
 use crate::{
     Publisher,
-    handlers::{Dispatch, Order, Place, Registration, Retry, SubscriptionName},
+    handlers::{Dispatch, Order, Pause, Place, Registration, Retry, SubscriptionName},
 };
 
 /// A subscription as it will run.
@@ -24,6 +24,7 @@ pub(super) struct Plan {
     pub(super) bounds: Bounds,
     pub(super) timeout: Duration,
     pub(super) capabilities: Capabilities,
+    pub(super) pause: Option<Pause>,
     /// Of a handler that takes one.
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
     transactions: Option<Transactions>,
@@ -78,6 +79,7 @@ impl Plan {
             bounds,
             timeout: options.timeout.unwrap_or(limits.handler_timeout),
             capabilities,
+            pause: options.pause,
             #[cfg(any(feature = "postgres", feature = "sqlite"))]
             transactions,
         })

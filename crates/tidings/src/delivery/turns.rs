@@ -4,12 +4,13 @@ use std::{collections::HashSet, future::pending, pin::pin, sync::atomic::Orderin
 
 use tidings_core::{BrokerError, Fetch, Fetched, Outcome, Receipt};
 use tokio::{
-    sync::mpsc::UnboundedReceiver,
+    sync::{mpsc::UnboundedReceiver, watch},
     task::{coop::consume_budget, yield_now},
     time::{Instant, sleep_until},
 };
 
 use super::{Alone, Drain, Event, work::Work};
+use crate::handlers::Pause;
 
 /// How far a subscription is on its way to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,7 @@ impl Work {
         let mut stop = pin!(drain.stop.cancelled());
         let mut cut = pin!(drain.cut.cancelled());
         let mut alarm = pin!(sleep_until(Instant::now() + FAR));
+        let mut pause = self.plan.pause.as_ref().map(Pause::changes);
         while !self.is_over() {
             consume_budget().await;
             let room = self.wanted();
@@ -80,6 +82,7 @@ impl Work {
                         _ = news.recv_many(&mut events, EVENTS) => self.hear(&mut events),
                         () = &mut stop, if self.phase == Phase::Open => self.stop(),
                         () = &mut cut, if !self.phase.is_cut() => self.cut(),
+                        () = changed(&mut pause), if pause.is_some() => self.say_whether_paused(),
                         () = &mut alarm, if rings.is_some() => self.hand.wake(Instant::now()),
                         fetched = &mut next => break Some(fetched),
                         () = yield_now(), if more => {}
@@ -123,12 +126,22 @@ impl Work {
                 }
             }
         }
-        if self.phase == Phase::Open { self.hand.room() } else { 0 }
+        if self.phase == Phase::Open && !self.is_paused() { self.hand.room() } else { 0 }
+    }
+
+    fn is_paused(&self) -> bool {
+        self.plan.pause.as_ref().is_some_and(Pause::is_paused)
+    }
+
+    fn say_whether_paused(&self) {
+        let (group, pattern) = (&self.plan.name.group, &self.plan.name.pattern);
+        tracing::info!(%group, %pattern, "{}", if self.is_paused() { "paused" } else { "goes on" });
     }
 
     /// Whether the fetch under way is the wrong one by now.
     fn wants_another(&self, room: usize) -> bool {
         match self.phase {
+            Phase::Open if self.is_paused() => room > 0,
             Phase::Open => room == 0 && self.hand.room() > 0,
             _ => room > 0,
         }
@@ -228,6 +241,13 @@ impl Work {
                 );
             });
         }
+    }
+}
+
+/// Waits until a switch is turned; its other end is in the plan.
+async fn changed(switch: &mut Option<watch::Receiver<bool>>) {
+    if let Some(switch) = switch {
+        let _ = switch.changed().await;
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tidings_core::{GroupName, InvalidName, Members, Start};
 
+use super::Pause;
+
 /// What a subscription does; each is set where its handler is registered, and has a default.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Options {
@@ -23,6 +25,8 @@ pub struct Options {
     pub(crate) timeout: Option<Duration>,
     /// How batches are gathered, of a handler that takes them.
     pub(crate) batching: Option<Batching>,
+    /// What pauses it.
+    pub(crate) pause: Option<Pause>,
 }
 
 /// How batches are gathered.
@@ -44,6 +48,7 @@ impl Options {
             concurrency: self.concurrency.or(others.concurrency),
             timeout: self.timeout.or(others.timeout),
             batching: self.batching.or(others.batching),
+            pause: self.pause.or_else(|| others.pause.clone()),
         }
     }
 }
@@ -90,6 +95,11 @@ macro_rules! option_methods {
         $($vis)* fn each_instance(self) -> $out $(where $($bound)*)? {
             let members = Some(tidings_core::Members::Each);
             self.with($crate::handlers::Options { members, ..Default::default() })
+        }
+
+        /// What pauses it and lets it go on.
+        $($vis)* fn pausable(self, pause: &$crate::handlers::Pause) -> $out $(where $($bound)*)? {
+            self.with($crate::handlers::Options { pause: Some(pause.clone()), ..Default::default() })
         }
 
         /// Where a group begins that the broker has not seen before; by default the earliest that the engine can.

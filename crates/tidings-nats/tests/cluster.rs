@@ -109,24 +109,24 @@ impl Seen {
 }
 
 /// Kills the stream's leader when `sent` and `handled` show that messages flow, and starts it again when there is another.
-/// Answers when it was killed, and how long that other one took.
+/// Answers when it was killed, and a line about it.
 async fn kill_the_leader(
     cluster: &mut NatsCluster,
     mut sent: watch::Receiver<usize>,
     mut handled: watch::Receiver<usize>,
-) -> (Instant, Duration) {
+) -> (Instant, String) {
     sent.wait_for(|sent| *sent >= MESSAGES / 4).await.unwrap();
     handled.wait_for(|handled| *handled >= MESSAGES / 10).await.unwrap();
     let leader = cluster.leader_of(STREAM).await;
     cluster.kill(leader);
     let killed = Instant::now();
     assert!(*sent.borrow() < MESSAGES, "all was sent before the kill");
-    println!("killed at {} sent and {} handled", *sent.borrow(), *handled.borrow());
+    let found = format!("killed at {} sent and {} handled", *sent.borrow(), *handled.borrow());
     let next = cluster.leader_of(STREAM).await;
-    let elected = killed.elapsed();
+    let line = format!("{found}, another led after {:?}", killed.elapsed());
     assert_ne!(next, leader);
     cluster.start_again(leader).await;
-    (killed, elected)
+    (killed, line)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,10 +143,10 @@ async fn nothing_is_lost_when_the_leader_is_killed_while_messages_flow() {
             kill_the_leader(&mut cluster, is_sent, is_handled)
         )
     };
-    let (again, seen, (killed, elected)) = timeout(IN_TIME, flow).await.expect("all messages in time");
+    let (again, seen, (killed, line)) = timeout(IN_TIME, flow).await.expect("all messages in time");
     println!(
-        "another led after {elected:?}, all was handled {:?} after the kill; {again} were sent again, {} came again, {} were \
-         not settled",
+        "{line}, all was handled {:?} after the kill; {again} were sent again, {} came again, {} not \
+         settled",
         killed.elapsed(),
         seen.doubled(),
         seen.unsettled

@@ -16,5 +16,5 @@ static SERVER: Accounts = Accounts::new("jetstream", "?max_bytes=24MiB&letters_m
 fn main() -> ExitCode {
     let site = || SERVER.site(Nats::builder().jetstream());
     let private = || Private::start(Nats::builder().jetstream(), Nats::jetstream_url);
-    run(Engine::new("jetstream", site, open).with_server(private).in_other_processes().side_by_side(8))
+    run(Engine::new("jetstream", site, open).with_server(private).in_other_processes().side_by_side(6))
 }

@@ -20,8 +20,10 @@ pub(super) async fn a_dropped_subscription_gives_back_what_it_held(place: Place)
 }
 
 pub(super) async fn a_retry_comes_again_not_earlier_than_asked_and_not_much_later(place: Place) {
-    const WAIT: Duration = Duration::from_secs(2);
-    const LATEST: Duration = Duration::from_millis(3_500);
+    // No whole seconds: nats-server 2.9 mislays what is to come again while a request for it expires, and doubles the newest message;
+    // on JetStream requests are for a second each.
+    const WAIT: Duration = Duration::from_millis(2_500);
+    const LATEST: Duration = Duration::from_millis(4_000);
     let broker = place.open().await;
     let mut reader = subscribe(&*broker, "g", "t").await;
     publish(&*broker, &numbered("t", 10)).await;

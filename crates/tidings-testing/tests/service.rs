@@ -68,7 +68,7 @@ async fn a_rejected_event_is_among_the_dead_letters_and_the_next_one_is_handled(
     assert_eq!(service.dead_letters(), [letter]);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn attempts_are_told_one_by_one_and_a_days_waits_pass_at_once() {
     async fn third_time(_: UserCreated, meta: Meta) -> Result<(), Failure> {
         if meta.attempt() < 3 { Err("not yet".into()) } else { Ok(()) }
@@ -76,21 +76,59 @@ async fn attempts_are_told_one_by_one_and_a_days_waits_pass_at_once() {
     let hours = Duration::from_secs(3600);
     let patient = Retry::exponential(hours, 12 * hours).for_at_most(48 * hours);
     let handlers = Handlers::new().on(third_time.retry(patient).order(Order::None));
-    let service = TestService::start(handlers).await.unwrap().within(72 * hours);
+    let service = TestService::start(handlers).await.unwrap();
     service.publish(&user(1, "Ann")).await.unwrap();
     service.handled::<UserCreated>().await.unwrap();
     let attempts = service.attempts::<UserCreated>();
     assert_eq!(attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1, 2, 3]);
     assert!(matches!(&attempts[0].outcome, Outcome::Failed { error, .. } if error == "not yet"));
     assert_eq!(attempts[2].outcome, Outcome::Handled);
+    let Outcome::Failed { wait, .. } = attempts[0].outcome else { panic!() };
+    let passed = attempts[1].at - attempts[0].at;
+    assert!(passed >= wait && passed < wait + Duration::from_secs(10), "{passed:?} after a wait of {wait:?}");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
+async fn a_handler_that_hangs_is_cut_when_the_test_moves_the_clock() {
+    async fn hangs_once(_: UserCreated, meta: Meta) {
+        if meta.attempt() == 1 {
+            std::future::pending::<()>().await;
+        }
+    }
+    let service = TestService::start(Handlers::new().on(hangs_once.timeout(Duration::from_secs(3600)))).await.unwrap();
+    service.publish(&user(1, "Ann")).await.unwrap();
+    let patient = service.within(Duration::from_millis(50));
+    // While a handler runs the clock stays where it is.
+    patient.handled::<UserCreated>().await.unwrap_err();
+    assert!(patient.attempts::<UserCreated>().is_empty() && patient.elapsed() < Duration::from_secs(3600));
+    patient.advance(Duration::from_secs(3600));
+    let service = patient.within(TestService::PATIENCE);
+    service.handled::<UserCreated>().await.unwrap();
+    assert!(matches!(&service.attempts::<UserCreated>()[0].outcome, Outcome::Failed { error, .. } if error.contains("3600s")));
+}
+
+#[tokio::test]
+async fn the_clock_waits_for_what_a_handler_does_elsewhere() {
+    /// Works on a thread of its own, as SQLite does.
+    async fn slow(_: UserCreated, meta: Meta) -> Result<(), Failure> {
+        tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(20))).await?;
+        if meta.attempt() < 5 { Err("not yet".into()) } else { Ok(()) }
+    }
+    let hour = Duration::from_secs(3600);
+    let retry = Retry::exponential(hour, hour).for_at_most(1_000 * hour);
+    let handlers = Handlers::new().on(slow.retry(retry).order(Order::None).timeout(Duration::from_secs(10)));
+    let service = TestService::start(handlers).await.unwrap();
+    service.publish(&user(1, "Ann")).await.unwrap();
+    service.handled::<UserCreated>().await.unwrap();
+    assert_eq!(service.attempts::<UserCreated>().len(), 5);
+}
+
+#[tokio::test]
 async fn what_does_not_happen_is_told_with_what_did() {
     async fn never(_: UserCreated) -> Result<(), Failure> {
         Err("the mail server is away".into())
     }
-    let service = TestService::start(Handlers::new().on(never)).await.unwrap();
+    let service = TestService::start(Handlers::new().on(never)).await.unwrap().within(Duration::from_secs(1));
     let error = service.handled::<UserCreated>().await.unwrap_err();
     assert!(format!("{error:?}").contains("is there a handler of its topic?"), "{error:?}");
     service.publish(&user(1, "Ann")).await.unwrap();

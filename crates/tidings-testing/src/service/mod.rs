@@ -10,8 +10,13 @@ mod seen;
 
 use std::{sync::Arc, time::Duration};
 
-use tidings::{__private::Harness, Event, Message, PublishError, Publisher, Result, Source, handlers::Complete};
+use tidings::{
+    __private::{Clock, Harness},
+    Event, Message, PublishError, Publisher, Result, Source,
+    handlers::Complete,
+};
 use tidings_memory::{Memory, Settings};
+use tokio::time::Instant;
 
 pub use dead_letter::DeadLetter;
 pub use not_seen::NotSeen;
@@ -52,8 +57,9 @@ pub use seen::{Attempt, Outcome};
 /// # }
 /// ```
 ///
-/// A handler that fails is tried again after its policy's waits. With `#[tokio::test(start_paused = true)]` (tokio's feature
-/// `test-util`) they pass at once, a day as well as a second:
+/// A handler that fails is tried again after its policy's waits. They take no time: the service has a clock of its own, which goes to
+/// the next attempt when the test waits for something and no handler runs. [`TestService::advance`] moves it for all else, such as a
+/// handler that takes too long:
 ///
 /// ```
 /// # use tidings::{Event, Failure, Handlers};
@@ -65,9 +71,9 @@ pub use seen::{Attempt, Outcome};
 ///     Err("the mail server is away".into())
 /// }
 ///
-/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> tidings::Result<()> {
-/// // #[tokio::test(start_paused = true)]
+/// // #[tokio::test]
 /// let service = TestService::start(Handlers::new().on(never)).await?;
 /// service.publish(&UserCreated { id: 7 }).await?;
 ///
@@ -84,6 +90,8 @@ pub struct TestService {
     seen: Arc<Seen>,
     publisher: Publisher,
     patience: Duration,
+    clock: Clock,
+    begun: Instant,
     harness: Harness,
 }
 
@@ -99,18 +107,31 @@ impl TestService {
     /// Those that a service would end with at its start: two handlers of one subscription, a policy that cannot be.
     pub async fn start(handlers: impl Complete) -> Result<Self> {
         let broker = Arc::new(Memory::private(Settings::default()));
-        let seen = Arc::new(Seen::default());
+        let clock = Clock::movable();
+        let begun = clock.now();
+        let seen = Arc::new(Seen::new(begun));
         let recorder = Recorder::new(Arc::clone(&broker), Arc::clone(&seen));
         let publisher = Publisher::new(broker.clone(), Source::new("/the-test")?);
         let watch = Arc::clone(&seen);
-        let harness = Harness::start(Arc::new(recorder.clone()), Self::NAME, handlers.complete(), watch).await?;
-        Ok(Self { broker, recorder, seen, publisher, patience: Self::PATIENCE, harness })
+        let harness = Harness::by(clock.clone(), Arc::new(recorder.clone()), Self::NAME, handlers.complete(), watch).await?;
+        Ok(Self { broker, recorder, seen, publisher, patience: Self::PATIENCE, clock, begun, harness })
     }
 
     /// Waits that long for what is asked for.
     #[must_use]
     pub fn within(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+
+    /// Moves the service's clock: attempts that are due begin, and handlers that have taken too long are cut.
+    pub fn advance(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+
+    /// How much time has passed on the service's clock since it started.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.clock.now().saturating_duration_since(self.begun)
     }
 
     /// Publishes an event, as another service would.
@@ -137,7 +158,7 @@ impl TestService {
     /// # Cancel safety
     /// A dropped future takes none.
     pub async fn handled<E: Event>(&self) -> Result<E, NotSeen> {
-        let message = self.seen.handled::<E>(self.patience).await?;
+        let message = self.seen.handled::<E>(&self.clock, self.patience).await?;
         E::from_message(&message).map_err(|source| NotSeen::Undecodable { topic: E::TOPIC, source })
     }
 
@@ -149,7 +170,7 @@ impl TestService {
     /// # Cancel safety
     /// A dropped future takes none.
     pub async fn dead_letter<E: Event>(&self) -> Result<DeadLetter, NotSeen> {
-        Ok(DeadLetter(self.seen.letter::<E>(self.patience, || self.broker.dead_letters()).await?))
+        Ok(DeadLetter(self.seen.letter::<E>(&self.clock, self.patience, || self.broker.dead_letters()).await?))
     }
 
     /// All that was given up so far, oldest first.

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidings::Message;
-use tidings_core::{BoxFuture, Broker, BrokerError, Capabilities, Health, Link, PublishFailures, Subscribed, Subscription};
+use tidings_core::{
+    BoxFuture, Broker, BrokerError, Capabilities, Delay, Health, Link, PublishFailures, Subscribed, Subscription,
+};
 use tidings_memory::Memory;
 
 use super::seen::Seen;
@@ -38,7 +40,10 @@ impl Broker for Recorder {
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.broker.capabilities()
+        let mut capabilities = self.broker.capabilities();
+        // Its waits go by another clock than the handlers'.
+        capabilities.delay = Delay::None;
+        capabilities
     }
 
     fn publish<'a>(&'a self, batch: &'a [Message]) -> BoxFuture<'a, Result<(), PublishFailures>> {

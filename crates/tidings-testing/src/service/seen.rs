@@ -8,12 +8,18 @@ use std::{
 };
 
 use tidings::{
-    __private::{Attempt as Ended, Ended as How, Watch},
+    __private::{Attempt as Ended, Clock, Ended as How, Watch},
     Event, Message,
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 use super::NotSeen;
+
+/// How long nothing has happened, by the machine's clock, before the service's goes to the next attempt.
+const QUIET: Duration = Duration::from_millis(2);
 
 /// An attempt that ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +30,8 @@ pub struct Attempt {
     pub group: String,
     /// Which one; the first is 1.
     pub number: u32,
+    /// When it ended, by the service's clock, since the service started.
+    pub at: Duration,
     /// How it ended.
     pub outcome: Outcome,
 }
@@ -59,8 +67,9 @@ fn has_type_of<E: Event>(message: &Message) -> bool {
 }
 
 /// All attempts that ended, and how far a test has asked for them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Seen {
+    begun: Instant,
     attempts: watch::Sender<Vec<Attempt>>,
     /// By type of event: how many handled events and how many dead letters were answered.
     answered: Mutex<HashMap<&'static str, Answered>>,
@@ -78,6 +87,7 @@ impl Watch for Seen {
             message: ended.message.clone(),
             group: ended.group.to_string(),
             number: ended.number,
+            at: ended.at.saturating_duration_since(self.begun),
             outcome: match ended.ended {
                 How::Handled => Outcome::Handled,
                 How::Failed { error, wait } => Outcome::Failed { error: error.to_owned(), wait },
@@ -89,6 +99,10 @@ impl Watch for Seen {
 }
 
 impl Seen {
+    pub(super) fn new(begun: Instant) -> Self {
+        Self { begun, attempts: watch::Sender::default(), answered: Mutex::default() }
+    }
+
     /// Dead letters are stored, which is a little after their last attempts ended.
     pub(super) fn look_again(&self) {
         self.attempts.send_modify(|_| {});
@@ -108,8 +122,8 @@ impl Seen {
     }
 
     /// The next handled message of such an event.
-    pub(super) async fn handled<E: Event>(&self, patience: Duration) -> Result<Message, NotSeen> {
-        self.next(E::TOPIC, "handled", patience, || {
+    pub(super) async fn handled<E: Event>(&self, clock: &Clock, patience: Duration) -> Result<Message, NotSeen> {
+        self.next(E::TOPIC, "handled", clock, patience, || {
             let mut answered = self.answered();
             let answered = &mut answered.entry(type_name::<E>()).or_default().handled;
             let attempts = self.attempts.borrow();
@@ -124,6 +138,7 @@ impl Seen {
     /// The next dead letter of such an event; `letters` are those that are stored.
     pub(super) async fn letter<E: Event>(
         &self,
+        clock: &Clock,
         patience: Duration,
         letters: impl Fn() -> Vec<Message>,
     ) -> Result<Message, NotSeen> {
@@ -131,7 +146,7 @@ impl Seen {
             // `dead.<group>.<topic>`, and a group has no dots.
             letter.topic().as_str().splitn(3, '.').nth(2) == Some(E::TOPIC) && has_type_of::<E>(letter)
         };
-        self.next(E::TOPIC, "given up", patience, || {
+        self.next(E::TOPIC, "given up", clock, patience, || {
             let mut answered = self.answered();
             let answered = &mut answered.entry(type_name::<E>()).or_default().letters;
             let letter = letters().into_iter().filter(such).nth(*answered)?;
@@ -145,6 +160,7 @@ impl Seen {
         &self,
         topic: &'static str,
         what: &'static str,
+        clock: &Clock,
         patience: Duration,
         mut find: impl FnMut() -> Option<T>,
     ) -> Result<T, NotSeen> {
@@ -154,8 +170,9 @@ impl Seen {
                 if let Some(found) = find() {
                     return found;
                 }
-                // Its other end is in `self`.
-                let _ = news.changed().await;
+                if timeout(QUIET, news.changed()).await.is_err() {
+                    clock.skip_to_next_attempt();
+                }
             }
         };
         let found = timeout(patience, found).await;

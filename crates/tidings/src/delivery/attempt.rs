@@ -8,14 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::mpsc::UnboundedSender,
-    task::AbortHandle,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::mpsc::UnboundedSender, task::AbortHandle, time::Instant};
 use tracing::{Instrument, Span, field};
 
-use super::{Event, hand::Ticket};
+use super::{Clock, Event, hand::Ticket};
 use crate::{
     error::panic_text,
     handlers::{Context, Delivered, Dispatch, Failure, Slot, empty_slot},
@@ -108,6 +104,7 @@ pub(super) struct Task {
     pub(super) anew: Option<(Arc<dyn Dispatch>, Context)>,
     pub(super) slot: Slot,
     pub(super) deadline: Instant,
+    pub(super) clock: Clock,
     pub(super) events: UnboundedSender<Event>,
 }
 
@@ -125,10 +122,14 @@ pub(super) struct Ended {
 impl Task {
     /// Begins it; what is answered aborts it.
     pub(super) fn spawn(self, work: Work, span: Span) -> AbortHandle {
-        let Self { ticket, anew, slot, deadline, events } = self;
+        let Self { ticket, anew, slot, deadline, clock, events } = self;
         let mut running = Running { ticket, anew, slot: Some(slot), how: None, first_poll: None, events };
         let attempt = async move {
-            let how = timeout_at(deadline, poll_fn(|cx| running.poll(cx))).await.unwrap_or(How::TimedOut);
+            let how = tokio::select! {
+                biased;
+                how = poll_fn(|cx| running.poll(cx)) => how,
+                () = clock.until(deadline) => How::TimedOut,
+            };
             if let How::Handled = how {
                 tracing::debug!("handled");
             }

@@ -1,7 +1,6 @@
 //! What follows a failed attempt, and how a message is given up or handed back.
 
 use tidings_core::{Delay, Outcome};
-use tokio::time::Instant;
 
 use super::{
     attempt,
@@ -22,7 +21,7 @@ impl Work {
     }
 
     pub(super) fn failed(&mut self, ticket: Ticket, reason: Reason, verdict: Verdict, error: &str) {
-        let now = Instant::now();
+        let now = self.now();
         let draw = self.dice.draw();
         let Some(item) = self.hand.get_mut(ticket) else { return };
         item.failures = item.failures.saturating_add(1);
@@ -57,7 +56,7 @@ impl Work {
 
     /// Ends a message that no attempt will help: its dead letter is stored first.
     pub(super) fn give_up(&mut self, ticket: Ticket, reason: Reason, error: &str) {
-        let now = Instant::now();
+        let now = self.now();
         let Some(item) = self.hand.get(ticket) else { return };
         let (message, attempts) = (&item.delivered.message, item.failures);
         // A dead letter that nobody could handle is kept where it is, or each would bring forth the next.
@@ -135,7 +134,7 @@ impl Work {
 
     /// Hands back what has not begun and what waits for another attempt, among the chosen.
     pub(super) fn hand_back(&mut self, chosen: impl Fn(&Item) -> bool) {
-        let now = Instant::now();
+        let now = self.now();
         for item in self.hand.end_idle(chosen) {
             let ordered = self.plan.bounds.ordered && item.delivered.message.key().is_some();
             let outcome = match item.due {

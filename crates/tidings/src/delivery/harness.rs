@@ -6,7 +6,7 @@ use tidings_core::{Broker, GroupName, Source};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Drain, Ground, Limits, Subscriber, Watch};
+use super::{Clock, Drain, Ground, Limits, Subscriber, Watch};
 use crate::{Handlers, Publisher, Result, metrics::Metrics};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 use crate::{
@@ -29,9 +29,23 @@ impl Harness {
     /// # Errors
     /// Those that a service would end with at its start.
     pub async fn start(broker: Arc<dyn Broker>, service: &str, handlers: Handlers, watch: Arc<dyn Watch>) -> Result<Self> {
+        Self::by(Clock::default(), broker, service, handlers, watch).await
+    }
+
+    /// The same, by a clock that may be moved.
+    ///
+    /// # Errors
+    /// As [`Harness::start`].
+    pub async fn by(
+        clock: Clock,
+        broker: Arc<dyn Broker>,
+        service: &str,
+        handlers: Handlers,
+        watch: Arc<dyn Watch>,
+    ) -> Result<Self> {
         let publisher = Publisher::new(Arc::clone(&broker), Source::new(&format!("/{service}"))?);
         let ground = Ground::new(broker, publisher, service.into(), Limits::default(), Metrics::new());
-        let ground = Ground { watch: Some(watch), ..ground };
+        let ground = Ground { watch: Some(watch), clock, ..ground };
         let (drain, mut runs) = (Drain::default(), JoinSet::new());
         #[cfg(any(feature = "postgres", feature = "sqlite"))]
         let mut storage = Storage::new(&ground, service);

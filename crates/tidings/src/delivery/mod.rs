@@ -13,6 +13,7 @@ mod alone;
 mod attempt;
 mod burial;
 mod cells;
+mod clock;
 mod error;
 mod failing;
 mod hand;
@@ -36,6 +37,7 @@ use std::{
 
 pub(crate) use alone::Alone;
 pub(crate) use attempt::span_now;
+pub use clock::Clock;
 pub(crate) use error::SubscribeError;
 pub use harness::Harness;
 pub(crate) use subscriber::Subscriber;
@@ -59,11 +61,13 @@ pub(crate) struct Ground {
     pub(crate) alone: Alone,
     /// Who looks on, in tests.
     pub(crate) watch: Option<Arc<dyn Watch>>,
+    /// What time it is, which tests move.
+    pub(crate) clock: Clock,
 }
 
 impl Ground {
     pub(crate) fn new(broker: Arc<dyn Broker>, publisher: Publisher, instance: Text, limits: Limits, metrics: Metrics) -> Self {
-        Self { broker, publisher, instance, limits, metrics, alone: Alone::default(), watch: None }
+        Self { broker, publisher, instance, limits, metrics, alone: Alone::default(), watch: None, clock: Clock::default() }
     }
 }
 
@@ -124,5 +128,7 @@ enum Event {
     Lost(Vec<Receipt>),
 }
 
+#[cfg(test)]
+pub(crate) mod simulation;
 #[cfg(test)]
 mod tests;

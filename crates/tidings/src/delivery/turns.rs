@@ -61,6 +61,7 @@ impl Work {
         let mut stop = pin!(drain.stop.cancelled());
         let mut cut = pin!(drain.cut.cancelled());
         let mut alarm = pin!(sleep_until(Instant::now() + FAR));
+        let mut seat = self.ground.clock.seat();
         let mut pause = self.plan.pause.as_ref().map(Pause::changes);
         while !self.is_over() {
             consume_budget().await;
@@ -74,8 +75,12 @@ impl Work {
                     if self.is_over() || self.wants_another(room) {
                         break None;
                     }
-                    if let Some(rings) = rings.filter(|rings| *rings != alarm.deadline()) {
+                    let on_machine = rings.map(|rings| self.ground.clock.on_machine(rings));
+                    if let Some(rings) = on_machine.filter(|rings| *rings != alarm.deadline()) {
                         alarm.as_mut().reset(rings);
+                    }
+                    if seat.is_movable() {
+                        seat.say(self.hand.running() > 0 || more, self.hand.next_due());
                     }
                     tokio::select! {
                         biased;
@@ -83,7 +88,8 @@ impl Work {
                         () = &mut stop, if self.phase == Phase::Open => self.stop(),
                         () = &mut cut, if !self.phase.is_cut() => self.cut(),
                         () = changed(&mut pause), if pause.is_some() => self.say_whether_paused(),
-                        () = &mut alarm, if rings.is_some() => self.hand.wake(Instant::now()),
+                        () = seat.moved(), if seat.is_movable() => {}
+                        () = &mut alarm, if rings.is_some() => self.hand.wake(self.now()),
                         fetched = &mut next => break Some(fetched),
                         () = yield_now(), if more => {}
                     }
@@ -151,13 +157,13 @@ impl Work {
         match self.phase {
             Phase::Open => false,
             Phase::Stopping => self.hand.is_empty(),
-            Phase::Cut(until) => self.hand.is_empty() || Instant::now() >= until,
+            Phase::Cut(until) => self.hand.is_empty() || self.now() >= until,
         }
     }
 
     /// When to look again although nothing was heard.
     fn alarm(&mut self) -> Option<Instant> {
-        let now = Instant::now();
+        let now = self.now();
         let gate = self.gated.then(|| now + Alone::LOOK_AGAIN);
         let cut = if let Phase::Cut(until) = self.phase { Some(until) } else { None };
         [self.hand.next_due(), self.hand.park_behind_slow(now), gate, cut].into_iter().flatten().min()
@@ -176,7 +182,7 @@ impl Work {
     }
 
     fn hear(&mut self, events: &mut Vec<Event>) {
-        let now = Instant::now();
+        let now = self.now();
         for event in events.drain(..) {
             match event {
                 Event::Ended(ended) => self.task_ended(ended, now),
@@ -213,7 +219,7 @@ impl Work {
     }
 
     fn cut(&mut self) {
-        self.phase = Phase::Cut(Instant::now() + CUT_GRACE);
+        self.phase = Phase::Cut(self.now() + CUT_GRACE);
         if self.plan.keeps_messages() {
             self.hand_back(|_| true);
         } else {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tidings_core::{GroupName, Message};
+use tokio::time::Instant;
 
 /// Is told of every attempt that ended.
 #[diagnostic::on_unimplemented(message = "`{Self}` cannot look on at deliveries")]
@@ -20,6 +21,8 @@ pub struct Attempt<'a> {
     pub group: &'a GroupName,
     /// Which one, as far as is known; the first is 1.
     pub number: u32,
+    /// When it ended, by the service's clock.
+    pub at: Instant,
     /// How it ended.
     pub ended: Ended<'a>,
 }

@@ -75,7 +75,7 @@ impl Work {
             tries: Tries::default(),
             dice: Dice::new(),
             gated: false,
-            began: Moment::now(),
+            began: Moment::at(ground.clock.now()),
             cells: Cells::new(Arc::new(place), plan.bounds.in_flight),
             slot: empty_slot(),
             slots: Vec::new(),
@@ -89,9 +89,13 @@ impl Work {
         }
     }
 
+    pub(super) fn now(&self) -> Instant {
+        self.ground.clock.now()
+    }
+
     /// Takes in what was fetched, and runs what may run at once.
     pub(super) fn take_in(&mut self, deliveries: Vec<Delivery>) {
-        let fetched = self.began.later();
+        let fetched = self.began.later(self.now());
         self.outlets.held.hold(deliveries.iter().map(|delivery| delivery.receipt), fetched.at);
         let open = !self.hand.suspects_ready() && self.pass.beside();
         let (mut now, end) = (fetched.at, fetched.at + TURN);
@@ -121,7 +125,7 @@ impl Work {
             self.start_suspect();
         } else if self.hand.has_ready() {
             self.gated = !self.pass.beside();
-            let mut now = Instant::now();
+            let mut now = self.now();
             let end = now + TURN;
             while !self.gated
                 && now < end
@@ -155,7 +159,7 @@ impl Work {
                     handler = self.plan.handler_name,
                     "a message has come too often without an outcome: it runs alone"
                 );
-                self.attempt(ticket, Instant::now());
+                self.attempt(ticket, self.now());
             }
         }
     }
@@ -176,7 +180,7 @@ impl Work {
             return now;
         }
         let how = attempt::poll_in_place(&*self.plan.handler, &item.delivered, number, &mut self.slot, &span);
-        let end = Instant::now();
+        let end = self.now();
         let took = end.saturating_duration_since(now);
         self.polls.took(took);
         match how {
@@ -196,7 +200,8 @@ impl Work {
         }
         let Some(item) = self.hand.get_mut(ticket) else { return };
         let deadline = item.started + self.plan.timeout;
-        let task = Task { ticket, anew, slot, deadline, events: self.outlets.events.clone() };
+        let (clock, events) = (self.ground.clock.clone(), self.outlets.events.clone());
+        let task = Task { ticket, anew, slot, deadline, clock, events };
         let work = trace::Work::Attempt(Arc::clone(&item.delivered), item.failures.saturating_add(1));
         item.abort = Some(task.spawn(work, span));
     }
@@ -248,7 +253,7 @@ impl Work {
             let group = &self.plan.name.group;
             // One that failed is counted already.
             let number = item.failures + u32::from(matches!(ended, watch::Ended::Handled));
-            watch.ended(&watch::Attempt { message, group, number, ended });
+            watch.ended(&watch::Attempt { message, group, number, at: self.now(), ended });
         }
     }
 

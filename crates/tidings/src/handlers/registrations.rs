@@ -113,9 +113,9 @@ struct ByType(Vec<(&'static [&'static str], Arc<dyn Dispatch>)>);
 impl ByType {
     /// Adds another handler of what `first` subscribes to.
     fn join(&mut self, first: &Registration, types: &'static [&'static str], other: Registration) -> Result<(), InvalidHandlers> {
-        let taken = |known: &&'static [&'static str]| known.is_empty() || types.iter().any(|one| known.contains(one));
+        let taken = |known: &'static [&'static str]| known.is_empty() || types.iter().any(|one| known.contains(one));
         let (first_name, second) = (first.name, other.name);
-        if types.is_empty() || self.0.iter().map(|(known, _)| known).any(|known| taken(&known)) {
+        if types.is_empty() || self.0.iter().map(|(known, _)| known).any(|known| taken(known)) {
             let Registration { pattern, group, .. } = other;
             return Err(InvalidHandlers::SameSubscription { first: first_name, second, pattern, group });
         }

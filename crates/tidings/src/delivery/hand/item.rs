@@ -15,14 +15,14 @@ pub(in crate::delivery) struct Moment {
 }
 
 impl Moment {
-    pub(in crate::delivery) fn now() -> Self {
-        Self { at: Instant::now(), wall: SystemTime::now() }
+    /// Now, which is `at` on the clock of deliveries.
+    pub(in crate::delivery) fn at(at: Instant) -> Self {
+        Self { at, wall: SystemTime::now() }
     }
 
-    /// Now, by a wall clock that was never set back since this moment.
-    pub(in crate::delivery) fn later(&self) -> Self {
-        let Self { at, wall } = Self::now();
-        Self { at, wall: wall.max(self.wall_at(at)) }
+    /// The same later, by a wall clock that was never set back since this moment.
+    pub(in crate::delivery) fn later(&self, at: Instant) -> Self {
+        Self { at, wall: SystemTime::now().max(self.wall_at(at)) }
     }
 
     /// The wall clock's time at `now`, had nobody touched it since this moment.

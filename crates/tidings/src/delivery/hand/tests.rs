@@ -28,7 +28,7 @@ impl Fixture {
         Self {
             hand: Hand::new(bounds),
             place: Arc::new(Place::new(subscription, Publisher::new(broker, source))),
-            now: Moment::now(),
+            now: Moment::at(Instant::now()),
             arrived: 0,
         }
     }

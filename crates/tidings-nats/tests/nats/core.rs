@@ -3,10 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::common::{Reader, SOON, bodies, body, each, from, message, numbered, open, retry, to};
-use crate::proxy::Proxy;
 use futures_util::StreamExt;
 use tidings_core::{Headers, Health, Key, MessageId, Outcome, PublishError, Start, TraceContext};
-use tidings_testing::servers::{Nats, eventually};
+use tidings_testing::servers::{Nats, Proxy, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_comes_as_it_was_published() {
@@ -172,12 +171,13 @@ async fn what_is_too_large_is_refused_and_the_rest_goes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flush_tells_over_which_connection() {
     let Some(nats) = Nats::start().await else { return };
-    let proxy = Proxy::to(nats.address()).await;
-    let broker = open(&proxy.instead_of(&nats.address(), &nats.url())).await;
+    let proxy = Proxy::start(nats.address()).await;
+    let broker = open(&proxy.instead_of(&nats.url())).await;
     let mut reader = Reader::new(&broker, to("mail", "a.b")).await;
     let before = broker.flush().await.unwrap();
     assert_eq!(broker.flush().await.unwrap(), before);
     proxy.cut();
+    proxy.heal();
     let after = eventually(SOON, async || broker.flush().await.ok().filter(|link| *link != before)).await;
     assert_eq!(broker.flush().await.unwrap(), after);
     // The subscription came back with the connection.
@@ -204,11 +204,11 @@ async fn nothing_is_taken_while_the_server_is_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_falls_silent_is_down() {
     let Some(nats) = Nats::start().await else { return };
-    let proxy = Proxy::to(nats.address()).await;
-    let broker = open(&proxy.instead_of(&nats.address(), &nats.url())).await;
-    proxy.silence(true);
+    let proxy = Proxy::start(nats.address()).await;
+    let broker = open(&proxy.instead_of(&nats.url())).await;
+    proxy.throttle(0);
     eventually(SOON, async || matches!(broker.health(), Health::Down(_))).await;
-    proxy.silence(false);
+    proxy.heal();
     eventually(SOON, async || broker.health() == Health::Up).await;
 }
 

@@ -6,9 +6,8 @@ use std::{
 };
 
 use crate::common::{Reader, SOON, body, message, numbered, open, to};
-use crate::proxy::Proxy;
 use tidings_core::{Health, PublishError};
-use tidings_testing::servers::{Nats, eventually};
+use tidings_testing::servers::{Nats, Proxy, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_the_server_is_killed_while_messages_flow() {
@@ -42,8 +41,8 @@ async fn nothing_is_lost_when_the_server_is_killed_while_messages_flow() {
 async fn order_holds_over_a_cut_connection() {
     let Some(nats) = Nats::with_jetstream().await else { return };
     let broker = open(&nats.jetstream_url()).await;
-    let proxy = Proxy::to(nats.address()).await;
-    let weak = open(&proxy.instead_of(&nats.address(), &nats.jetstream_url())).await;
+    let proxy = Proxy::start(nats.address()).await;
+    let weak = open(&proxy.instead_of(&nats.jetstream_url())).await;
     let mut reader = Reader::new(&weak, to("mail", "a.b")).await;
     broker.publish(&numbered("a.b", 6)).await.unwrap();
     let one = reader.take(1).await;
@@ -51,6 +50,7 @@ async fn order_holds_over_a_cut_connection() {
     reader.take(1).await;
     // Five are the server's again, or will be when their lease ends.
     proxy.cut();
+    proxy.heal();
     broker.publish(&[message("a.b", "6"), message("a.b", "7")]).await.unwrap();
     let mut latest = Vec::new();
     while latest.last() != Some(&7) {
@@ -65,11 +65,12 @@ async fn order_holds_over_a_cut_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscriber_that_holds_nothing_goes_on_at_once() {
     let Some(nats) = Nats::with_jetstream().await else { return };
-    let proxy = Proxy::to(nats.address()).await;
-    let broker = open(&proxy.instead_of(&nats.address(), &nats.jetstream_url())).await;
+    let proxy = Proxy::start(nats.address()).await;
+    let broker = open(&proxy.instead_of(&nats.jetstream_url())).await;
     let mut reader = Reader::new(&broker, to("mail", "a.b")).await;
     reader.assert_nothing(Duration::from_millis(50)).await;
     proxy.cut();
+    proxy.heal();
     eventually(SOON, async || matches!(broker.health(), Health::Down(_)) || proxy.connections() > 1).await;
     let cut = Instant::now();
     let batch = numbered("a.b", 10);
@@ -113,15 +114,15 @@ async fn nothing_is_taken_while_the_server_is_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_acknowledgement_that_does_not_come_is_a_failure_in_time() {
     let Some(nats) = Nats::with_jetstream().await else { return };
-    let proxy = Proxy::to(nats.address()).await;
-    let broker = open(&format!("{}?timeout=500ms&window=4", proxy.instead_of(&nats.address(), &nats.jetstream_url()))).await;
+    let proxy = Proxy::start(nats.address()).await;
+    let broker = open(&format!("{}?timeout=500ms&window=4", proxy.instead_of(&nats.jetstream_url()))).await;
     broker.publish(&numbered("a.b", 1)).await.unwrap();
-    proxy.silence(true);
+    proxy.throttle(0);
     let batch = numbered("a.b", 10);
     let failures = tokio::time::timeout(Duration::from_secs(5), broker.publish(&batch)).await.unwrap().unwrap_err().into_failed();
     let places: Vec<_> = failures.iter().map(|(place, _)| *place).collect();
     assert!(places.into_iter().eq(0..10));
-    proxy.silence(false);
+    proxy.heal();
     // Sent once more they are recognised: nothing comes twice.
     eventually(SOON, async || broker.publish(&batch).await.is_ok()).await;
     let mut reader = Reader::new(&broker, to("mail", "a.b")).await;

@@ -8,5 +8,4 @@ mod core;
 mod faults;
 mod go_micro;
 mod jetstream;
-mod proxy;
 mod streams;

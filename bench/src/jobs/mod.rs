@@ -9,6 +9,7 @@ mod memory;
 mod outbox;
 mod relay;
 pub(crate) mod sent;
+mod transaction;
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -144,8 +145,17 @@ async fn durable(mut postgres: Postgres) -> Box<Postgres> {
 
 /// All comparisons, in the order of the page.
 pub(crate) fn all() -> Vec<Comparison> {
-    let jobs =
-        [memory::all(), core::all(), jetstream::all(), consume::all(), outbox::all(), relay::all(), latency::all(), get::all()];
+    let jobs = [
+        memory::all(),
+        core::all(),
+        jetstream::all(),
+        consume::all(),
+        outbox::all(),
+        transaction::all(),
+        relay::all(),
+        latency::all(),
+        get::all(),
+    ];
     jobs.into_iter().flatten().collect()
 }
 

@@ -14,7 +14,9 @@ use tidings_core::{
     Broker, BrokerError, Client, Fetched, GroupName, Health, Members, Message, Outcome, PublishError, Start, Subscription, Topic,
     url::Url,
 };
-use tidings_testing::suite::{bodies, message, numbered, numbers, publish, subscribe, subscribe_with, subscription, within};
+use tidings_testing::suite::{
+    bodies, message, numbered, numbers, publish, subscribe, subscribe_with, subscription, unique, within,
+};
 
 /// A folder with a broker's file in it.
 struct Place(TempDir);

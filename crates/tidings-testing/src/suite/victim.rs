@@ -161,13 +161,14 @@ async fn play(role: Role, broker: &dyn Broker) {
 async fn flood(broker: &dyn Broker) -> usize {
     const COUNT: usize = 1_000_000;
     const BATCH: usize = 256;
+    const PERMITS: u32 = 256;
     const AHEAD: usize = 8_192;
     let mut reader = subscribe(broker, "g", "t").await;
     let room = Semaphore::new(AHEAD);
     let publishing = async {
         let body = "x".repeat(100);
         for _ in 0..COUNT / BATCH + 1 {
-            room.acquire_many(BATCH as u32).await.unwrap().forget();
+            room.acquire_many(PERMITS).await.unwrap().forget();
             let batch: Vec<_> = (0..BATCH).map(|_| message("t", &body)).collect();
             publish(broker, &batch).await;
         }

@@ -27,7 +27,7 @@ pub(crate) struct PlantedFetch {
 
 impl PlantedFetch {
     async fn next(&mut self, max: usize) -> Result<Fetched, BrokerError> {
-        if self.bug == Bug::GivesAllToOneMember && self.member % 2 == 0 {
+        if self.bug == Bug::GivesAllToOneMember && self.member.is_multiple_of(2) {
             return std::future::pending().await;
         }
         let asked = if self.bug == Bug::IgnoresBackPressure { max + 1 } else { max };

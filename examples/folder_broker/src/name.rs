@@ -1,0 +1,53 @@
+//! What a message's file is called: what changes of a message while its content stays.
+
+use std::{
+    fmt, process,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// `<when>-<process>.<attempts>.<deliveries>.<due>`: sorted by name, files are in the order of their publishing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Name {
+    pub(crate) id: String,
+    pub(crate) attempts: u32,
+    pub(crate) deliveries: u32,
+    /// Nobody gets it before, in nanoseconds since 1970.
+    pub(crate) due: u64,
+}
+
+impl Name {
+    pub(crate) fn new() -> Self {
+        Self { id: unique(), attempts: 0, deliveries: 0, due: 0 }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('.');
+        let id = parts.next().filter(|id| !id.is_empty())?.to_owned();
+        let (attempts, deliveries) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let due = parts.next()?.parse().ok()?;
+        parts.next().is_none().then_some(Self { id, attempts, deliveries, due })
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, attempts, deliveries, due } = self;
+        write!(f, "{id}.{attempts}.{deliveries}.{due}")
+    }
+}
+
+/// A name that no other message and no other instance has; later ones sort behind earlier ones.
+pub(crate) fn unique() -> String {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let later = |last: u64| now().max(last + 1);
+    let before = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(later(last)));
+    // The same clock may answer two processes with the same time.
+    format!("{:020}-{}", before.map_or(0, |_| LAST.load(Ordering::Relaxed)), process::id())
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}

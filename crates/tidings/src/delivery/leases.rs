@@ -118,6 +118,8 @@ impl Held {
 }
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests {
     use super::*;
 

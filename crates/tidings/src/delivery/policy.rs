@@ -145,6 +145,8 @@ impl Dice {
 }
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests {
     use super::*;
 

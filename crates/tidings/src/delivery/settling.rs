@@ -58,3 +58,6 @@ async fn settle_batch(settle: &dyn Settle, batch: &[(Receipt, Outcome)], hurry: 
         }
     }
 }
+
+#[cfg(test)]
+mod simulation;

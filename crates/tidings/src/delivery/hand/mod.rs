@@ -340,4 +340,6 @@ impl Hand {
 const SLOW: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! Private servers, a test service for Tidings programs (feature `service`) and the conformance suite for brokers (`suite`).
 
+pub mod faults;
 #[cfg(unix)]
 pub mod servers;
 #[cfg(feature = "service")]

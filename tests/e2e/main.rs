@@ -9,6 +9,7 @@ mod drain;
 mod embedded;
 mod groups;
 mod kills;
+mod once;
 mod outage;
 mod outside;
 mod python;

@@ -2,7 +2,7 @@
 
 use std::{
     fmt, process,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -37,13 +37,13 @@ impl fmt::Display for Name {
     }
 }
 
-/// A name that no other message and no other instance has; later ones sort behind earlier ones.
+/// What no other message and no other instance is called; later ones sort behind earlier ones.
 pub(crate) fn unique() -> String {
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    let later = |last: u64| now().max(last + 1);
-    let before = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(later(last)));
-    // The same clock may answer two processes with the same time.
-    format!("{:020}-{}", before.map_or(0, |_| LAST.load(Ordering::Relaxed)), process::id())
+    static LAST: Mutex<u64> = Mutex::new(0);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    *last = now().max(*last + 1);
+    // The clock may answer two processes with the same time.
+    format!("{:020}-{}", *last, process::id())
 }
 
 /// Nanoseconds since 1970.

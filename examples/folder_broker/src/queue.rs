@@ -40,11 +40,10 @@ impl Queue {
     /// All that there are.
     pub(crate) fn all(root: &Path) -> io::Result<Vec<Self>> {
         let mut all = Vec::new();
-        for group in fs::read_dir(root)? {
-            let group = group?;
+        for group in entries(root)? {
             let private = group.file_name().as_encoded_bytes().contains(&b'.');
-            for pattern in gone_is_empty(fs::read_dir(group.path()))? {
-                let folder = pattern?.path();
+            for pattern in gone_is_empty(entries(&group.path()))? {
+                let folder = pattern.path();
                 let name = folder.file_name().unwrap_or_default().to_string_lossy();
                 if let Ok(pattern) = TopicPattern::new(&name) {
                     all.push(Self { pattern, private, folder });
@@ -58,6 +57,15 @@ impl Queue {
         let lock = File::open(&self.folder)?;
         lock.lock()?;
         Ok(Locked { queue: self, _lock: lock })
+    }
+
+    /// For whoever publishes; `None` when it is not there any more. A private one ends with its instance.
+    pub(crate) fn lock_if_there(&self) -> io::Result<Option<Locked<'_>>> {
+        let locked = gone_is_empty(self.lock().map(Some))?;
+        match locked {
+            Some(locked) if self.private && !locked.is_in_use()? => self.remove().map(|()| None),
+            locked => Ok(locked),
+        }
     }
 
     /// Everything of it, for one that ended with its instance.
@@ -83,7 +91,7 @@ impl Locked<'_> {
     /// What waits, in order. What instances had that are gone, waits again.
     pub(crate) fn waiting(&self) -> io::Result<Vec<Name>> {
         let mut waiting = Vec::new();
-        for entry in self.entries()? {
+        for entry in entries(&self.queue.folder)? {
             if !entry.file_type()?.is_dir() {
                 waiting.extend(Name::parse(&entry.file_name().to_string_lossy()));
             } else if !is_alive(&entry.path())? {
@@ -95,8 +103,8 @@ impl Locked<'_> {
     }
 
     /// Whether an instance is there.
-    pub(crate) fn is_in_use(&self) -> io::Result<bool> {
-        for entry in self.entries()? {
+    fn is_in_use(&self) -> io::Result<bool> {
+        for entry in entries(&self.queue.folder)? {
             if entry.file_type()?.is_dir() && is_alive(&entry.path())? {
                 return Ok(true);
             }
@@ -107,21 +115,21 @@ impl Locked<'_> {
     /// Ends an instance: what it had in hand waits again.
     pub(crate) fn give_back(&self, instance: &Path) -> io::Result<Vec<Name>> {
         let mut names = Vec::new();
-        for held in gone_is_empty(fs::read_dir(instance).and_then(Iterator::collect::<io::Result<Vec<_>>>))? {
+        for held in gone_is_empty(entries(instance))? {
             fs::rename(held.path(), self.queue.folder.join(held.file_name()))?;
             names.extend(Name::parse(&held.file_name().to_string_lossy()));
         }
         gone_is_empty(fs::remove_dir(instance))?;
         Ok(names)
     }
-
-    fn entries(&self) -> io::Result<Vec<fs::DirEntry>> {
-        fs::read_dir(&self.queue.folder)?.collect()
-    }
 }
 
 /// The file of a message that is being written. One that a killed publisher left is written over by the next.
 const UNFINISHED: &str = ".unfinished";
+
+fn entries(folder: &Path) -> io::Result<Vec<fs::DirEntry>> {
+    fs::read_dir(folder)?.collect()
+}
 
 fn is_alive(instance: &Path) -> io::Result<bool> {
     match File::open(instance)?.try_lock() {

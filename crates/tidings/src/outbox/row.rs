@@ -44,18 +44,20 @@ pub(super) struct Row {
     content_type: String,
     body: Vec<u8>,
     created_at: i64,
+    /// The last number in the outbox.
+    pub(super) newest: i64,
 }
 
 /// The columns in the order in which they are selected.
-type Selected = (i64, String, String, String, String, Option<String>, String, String, Vec<u8>, i64);
+type Selected = (i64, String, String, String, String, Option<String>, String, String, Vec<u8>, i64, i64);
 
 impl<'r, R: sqlx::Row> sqlx::FromRow<'r, R> for Row
 where
     Selected: sqlx::FromRow<'r, R>,
 {
     fn from_row(row: &'r R) -> sqlx::Result<Self> {
-        let (seq, source, id, r#type, topic, key, headers, content_type, body, created_at) = Selected::from_row(row)?;
-        Ok(Self { seq, source, id, r#type, topic, key, headers, content_type, body, created_at })
+        let (seq, source, id, r#type, topic, key, headers, content_type, body, created_at, newest) = Selected::from_row(row)?;
+        Ok(Self { seq, source, id, r#type, topic, key, headers, content_type, body, created_at, newest })
     }
 }
 

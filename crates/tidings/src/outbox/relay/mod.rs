@@ -9,6 +9,8 @@ mod notify;
 mod pace;
 mod plan;
 mod send;
+#[cfg(test)]
+mod simulation;
 mod store;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -230,8 +232,8 @@ impl<'a> Active<'a> {
         let span = self.cursor.next(&self.plan, Instant::now());
         match self.relay.sender.store.look(&span).await {
             Ok(found) => {
-                if let Some(last) = found.more_after {
-                    self.cursor.reached(last);
+                if let Some((last, newest)) = found.more_after {
+                    self.cursor.reached(last, newest);
                     self.pace.found_more();
                 } else {
                     self.cursor.restart();

@@ -32,8 +32,8 @@ pub(super) struct Found {
     pub(super) rows: Vec<Taken>,
     /// Rows that cannot be read as messages: they are to be rejected.
     pub(super) unreadable: Vec<(i64, PublishError)>,
-    /// The last row, when the look took as many as it may.
-    pub(super) more_after: Option<i64>,
+    /// The last row, when the look took as many as it may, and the last that there was.
+    pub(super) more_after: Option<(i64, i64)>,
 }
 
 impl Found {
@@ -48,9 +48,10 @@ macro_rules! look {
         concat!(
             "SELECT seq, source, id, type, topic, key, ",
             $headers,
-            " AS headers, content_type, body, created_at FROM (
+            " AS headers, content_type, body, created_at,
+                (SELECT max(seq) FROM tidings_outbox WHERE service = $1) AS newest FROM (
                 SELECT *, sum(octet_length(body)) OVER (ORDER BY seq) - octet_length(body) AS before FROM (
-                    SELECT * FROM tidings_outbox WHERE service = $1 AND seq > $6 AND ",
+                    SELECT * FROM tidings_outbox WHERE service = $1 AND seq > $6 AND seq <= $7 AND ",
             $in_hand,
             " AND (key IS NULL OR ",
             $full_keys,
@@ -93,6 +94,7 @@ impl Store {
                     .bind(i64::try_from(MOST_ROWS).unwrap_or(i64::MAX))
                     .bind(MOST_BYTES)
                     .bind(span.after)
+                    .bind(span.up_to)
             };
         }
         let rows: Vec<Row> = match &self.database {
@@ -106,7 +108,7 @@ impl Store {
                 rows
             }
         };
-        let more_after = rows.last().filter(|_| rows.len() >= MOST_ROWS).map(|row| row.seq);
+        let more_after = rows.last().filter(|_| rows.len() >= MOST_ROWS).map(|row| (row.seq, row.newest));
         let (mut taken, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
         for row in rows {
             let seq = row.seq;

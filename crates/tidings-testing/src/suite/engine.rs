@@ -4,7 +4,7 @@ use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 use tidings_core::{BoxFuture, Broker, BrokerError};
 
-use super::reader::within;
+use super::reader::{DEADLINE, within};
 
 type Make<T> = Arc<dyn Fn() -> BoxFuture<'static, T> + Send + Sync>;
 type Open = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Arc<dyn Broker>, BrokerError>> + Send + Sync>;
@@ -18,6 +18,7 @@ pub struct Engine {
     server: Option<Make<Option<Box<dyn Server>>>>,
     pub(super) other_processes: bool,
     pub(super) side_by_side: usize,
+    pub(super) patience: Duration,
 }
 
 /// A fresh place of an engine, empty and nobody else's: topics and groups of two places never meet.
@@ -67,6 +68,7 @@ impl Engine {
             server: None,
             other_processes: false,
             side_by_side: SIDE_BY_SIDE,
+            patience: DEADLINE,
         }
     }
 
@@ -82,6 +84,13 @@ impl Engine {
     #[must_use]
     pub fn side_by_side(mut self, cases: usize) -> Self {
         self.side_by_side = cases;
+        self
+    }
+
+    /// A case that waits so long for one thing has failed; [`DEADLINE`] by default.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 

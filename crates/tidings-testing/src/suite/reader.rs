@@ -3,6 +3,7 @@
 //! Nothing here is kinder than the framework is: no publish is tried again, and every wait has a deadline.
 
 use std::{
+    cell::Cell,
     collections::BTreeSet,
     fmt,
     sync::{
@@ -171,12 +172,17 @@ pub async fn publish(broker: &dyn Broker, batch: &[Message]) {
     within(broker.flush()).await.unwrap();
 }
 
+thread_local! {
+    /// How long the cases of this thread's runtime wait.
+    pub(super) static PATIENCE: Cell<Duration> = const { Cell::new(DEADLINE) };
+}
+
 /// What the future answers, in time.
 ///
 /// # Panics
-/// After [`DEADLINE`].
+/// After [`DEADLINE`], or the patience of a case's engine.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, future).await.expect("it took too long")
+    tokio::time::timeout(PATIENCE.get(), future).await.expect("it took too long")
 }
 
 /// A message without a key.

@@ -17,6 +17,7 @@ use super::{
     case::{Case, Facts},
     cases::CASES,
     engine::Engine,
+    reader::PATIENCE,
     victim,
 };
 
@@ -71,7 +72,7 @@ struct Known {
 
 impl Known {
     fn verdict(&self, case: &Case, copies: usize) -> Verdict {
-        let runtime = runtime();
+        let runtime = runtime(self.engine.patience);
         let facts = self.facts.get_or_init(|| runtime.block_on(Facts::of(&self.engine)));
         let verdict = match facts.as_ref().map(|facts| case.does_not_apply(facts)) {
             None => Verdict::DoesNotApply(ABSENT),
@@ -85,8 +86,10 @@ impl Known {
 }
 
 /// As small as a small machine's.
-pub(super) fn runtime() -> Runtime {
-    Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+pub(super) fn runtime(patience: Duration) -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    builder.on_thread_start(move || PATIENCE.set(patience));
+    builder.worker_threads(2).enable_all().build().expect("a runtime")
 }
 
 async fn side_by_side(engine: &Engine, case: &Case, copies: usize) -> Verdict {

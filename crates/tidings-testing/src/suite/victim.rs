@@ -106,7 +106,7 @@ impl Drop for Victim {
 pub(super) fn take_over(engine: &Engine) -> Option<ExitCode> {
     let (role, url) = (env::var(ROLE).ok()?, env::var(URL).ok()?);
     let (_, role) = ROLES.iter().find(|(name, _)| *name == role)?;
-    runtime().block_on(async {
+    runtime(DEADLINE).block_on(async {
         let broker = engine.try_open(&url).await.unwrap();
         tokio::select! {
             () = play(*role, &*broker) => {}

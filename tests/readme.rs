@@ -22,6 +22,19 @@ fn a_broker_of_ones_own_has_under_150_lines_as_the_readme_says() {
     assert!(lines < 150, "examples/own_broker/list.rs has {lines} lines");
 }
 
+#[test]
+fn what_the_page_about_brokers_shows_is_in_the_broker() {
+    let page = text("docs/writing-a-broker.md").unwrap();
+    let blocks = page.split("```rust\n// ").skip(1).filter_map(|rest| rest.split("```").next());
+    let mut shown = 0;
+    for (file, block) in blocks.filter_map(|block| block.split_once('\n')) {
+        let written = text(&format!("examples/folder_broker/{file}")).unwrap();
+        assert!(written.contains(block), "{file} has no longer:\n{block}");
+        shown += 1;
+    }
+    assert!(shown > 5, "the page was not understood");
+}
+
 /// Other sites and places within a page are not followed.
 #[test]
 fn every_link_to_a_file_leads_somewhere() {

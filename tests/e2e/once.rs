@@ -107,7 +107,9 @@ async fn each_order_is_booked_once(broker_url: &str, database_url: &str) {
     }
     const CONFIRMED: &str = "SELECT count(DISTINCT number) FROM confirmations";
     eventually(LATER, async || count(&database, CONFIRMED).await == i64::from(ORDERS)).await;
-    for sql in ["SELECT count(*) FROM bookings", "SELECT count(*) FROM confirmations", "SELECT count(DISTINCT number) FROM bookings"] {
+    for sql in
+        ["SELECT count(*) FROM bookings", "SELECT count(*) FROM confirmations", "SELECT count(DISTINCT number) FROM bookings"]
+    {
         assert_eq!(count(&database, sql).await, i64::from(ORDERS), "{sql}");
     }
 }

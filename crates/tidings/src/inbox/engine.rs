@@ -113,6 +113,7 @@ mod postgres {
             pool.begin_with(AssertSqlSafe(format!("BEGIN; SET LOCAL statement_timeout = {most}"))).await
         }
 
+        /// A round trip of its own: what fails within `begin_with` would leave its connection in a transaction, and in the pool.
         async fn record(open: &mut Self::Open, record: Record) -> sqlx::Result<Option<Running>> {
             const RECORD: &str =
                 "INSERT INTO tidings_inbox (subscription, source, message_id, handled_at) VALUES ($1, $2, $3, $4)

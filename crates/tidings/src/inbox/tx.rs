@@ -214,10 +214,12 @@ impl<Db: TxDatabase> Begun<Db> {
         let Some(mut open) = self.back() else {
             return Err("the handler's `Tx` is still in use: it must end before the handler does".into());
         };
-        if !outgoing.is_empty() {
+        if outgoing.is_empty() {
+            Db::check(&mut open).await.map_err(NotCommitted)?;
+        } else {
+            // An aborted transaction refuses this too.
             self.outbox.publish_messages(&mut open, outgoing).await?;
         }
-        Db::check(&mut open).await.map_err(NotCommitted)?;
         Ok(Db::commit(open).await.map_err(NotCommitted)?)
     }
 }

@@ -89,7 +89,7 @@ impl Facts {
 
 impl Need {
     /// Why a case that needs this does not apply where it is not there.
-    const fn absence(self) -> &'static str {
+    pub(super) const fn absence(self) -> &'static str {
         match self {
             Self::Kept => "it keeps no messages (`durable`)",
             Self::NotKept => "it keeps messages (`durable`)",
@@ -111,9 +111,9 @@ impl Need {
 }
 
 impl Case {
-    /// Why it does not apply; `None` where it does.
-    pub(super) fn does_not_apply(&self, facts: &Facts) -> Option<&'static str> {
-        self.needs.iter().find(|need| !facts.have(**need)).map(|need| need.absence())
+    /// What it needs and is not there; `None` where it does.
+    pub(super) fn does_not_apply(&self, facts: &Facts) -> Option<Need> {
+        self.needs.iter().find(|need| !facts.have(**need)).copied()
     }
 
     /// Whether it runs once only: processes, servers, a million messages.

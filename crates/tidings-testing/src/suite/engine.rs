@@ -4,7 +4,10 @@ use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 use tidings_core::{BoxFuture, Broker, BrokerError};
 
-use super::reader::{DEADLINE, within};
+use super::{
+    reader::{DEADLINE, within},
+    results::Figures,
+};
 
 type Make<T> = Arc<dyn Fn() -> BoxFuture<'static, T> + Send + Sync>;
 type Open = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Arc<dyn Broker>, BrokerError>> + Send + Sync>;
@@ -19,6 +22,8 @@ pub struct Engine {
     pub(super) other_processes: bool,
     pub(super) side_by_side: usize,
     pub(super) patience: Duration,
+    /// What the case that runs on this clone measures.
+    pub(super) figures: Arc<Figures>,
 }
 
 /// A fresh place of an engine, empty and nobody else's: topics and groups of two places never meet.
@@ -69,6 +74,7 @@ impl Engine {
             other_processes: false,
             side_by_side: SIDE_BY_SIDE,
             patience: DEADLINE,
+            figures: Arc::default(),
         }
     }
 
@@ -165,6 +171,10 @@ impl Place {
 
     pub(super) fn has_server(&self) -> bool {
         self.engine.has_server()
+    }
+
+    pub(super) fn figures(&self) -> &Figures {
+        &self.engine.figures
     }
 
     pub(super) fn engine_name(&self) -> &'static str {

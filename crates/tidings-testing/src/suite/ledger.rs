@@ -45,6 +45,7 @@ impl Ledger {
     /// Not more came again than `explained`.
     pub(super) fn told(&self, place: &Place, explained: usize) {
         let again = self.again();
+        place.figures().again(again);
         if again > 0 {
             // Straight to the stream: a passing test is to tell it too.
             let (name, different) = (place.engine_name(), self.different());

@@ -45,6 +45,7 @@ mod cases;
 mod engine;
 mod ledger;
 mod reader;
+mod results;
 mod runner;
 mod victim;
 

@@ -18,6 +18,7 @@ use super::{
     cases::CASES,
     engine::Engine,
     reader::PATIENCE,
+    results::Results,
     victim,
 };
 
@@ -45,7 +46,7 @@ pub fn run(engine: Engine) -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(engine.side_by_side);
-    let known = Arc::new(Known { engine, facts: OnceLock::new() });
+    let known = Arc::new(Known { results: Results::of(engine.name), engine, facts: OnceLock::new() });
     let once = CASES.iter().map(|case| trial(&known, *case, 1));
     let stress = CASES.iter().filter(|case| !case.runs_once()).map(|case| trial(&known, *case, COPIES));
     libtest_mimic::run(&arguments, once.chain(stress).collect()).exit_code()
@@ -56,7 +57,7 @@ pub fn run(engine: Engine) -> ExitCode {
 /// # Panics
 /// When the engine cannot be opened at all.
 pub fn verdicts(engine: &Engine, wanted: impl Fn(&str) -> bool) -> Vec<(&'static str, Verdict)> {
-    let known = Known { engine: engine.clone(), facts: OnceLock::new() };
+    let known = Known { engine: engine.clone(), facts: OnceLock::new(), results: Results::default() };
     let wanted: Vec<_> = CASES.iter().filter(|case| wanted(case.name)).collect();
     std::thread::scope(|scope| {
         let running: Vec<_> = wanted.iter().map(|case| (case.name, scope.spawn(|| known.verdict(case, 1)))).collect();
@@ -68,17 +69,24 @@ pub fn verdicts(engine: &Engine, wanted: impl Fn(&str) -> bool) -> Vec<(&'static
 struct Known {
     engine: Engine,
     facts: OnceLock<Option<Facts>>,
+    results: Results,
 }
 
 impl Known {
     fn verdict(&self, case: &Case, copies: usize) -> Verdict {
         let runtime = runtime(self.engine.patience);
         let facts = self.facts.get_or_init(|| runtime.block_on(Facts::of(&self.engine)));
-        let verdict = match facts.as_ref().map(|facts| case.does_not_apply(facts)) {
-            None => Verdict::DoesNotApply(ABSENT),
-            Some(Some(reason)) => Verdict::DoesNotApply(reason),
-            Some(None) => runtime.block_on(side_by_side(&self.engine, case, copies)),
+        let mut engine = self.engine.clone();
+        engine.figures = Arc::default();
+        let lacks = facts.as_ref().and_then(|facts| case.does_not_apply(facts));
+        let verdict = match (facts, lacks) {
+            (None, _) => Verdict::DoesNotApply(ABSENT),
+            (_, Some(need)) => Verdict::DoesNotApply(need.absence()),
+            _ => runtime.block_on(side_by_side(&engine, case, copies)),
         };
+        if copies == 1 {
+            self.results.add(case, lacks, &verdict, &engine.figures);
+        }
         // What a case left running ends with it.
         runtime.shutdown_timeout(Duration::from_secs(1));
         verdict

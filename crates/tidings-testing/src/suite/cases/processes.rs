@@ -1,5 +1,7 @@
 //! Processes that are killed. A victim is this program, started again.
 
+use std::time::Instant;
+
 use crate::suite::victim::{Role, Victim};
 
 use super::prelude::*;
@@ -21,7 +23,9 @@ pub(super) async fn a_killed_instance_is_replaced_and_what_it_held_comes_again(p
         (reader, came)
     });
     victim.kill();
+    let killed = Instant::now();
     let (mut reader, came) = within(waiting).await.unwrap();
+    place.figures().back(killed.elapsed());
     assert!(came.iter().all(|delivery| delivery.attempts == 0), "a crash is no attempt: {came:?}");
     reader.is_drained(&*broker, "t").await;
     let mut ledger = Ledger::default();

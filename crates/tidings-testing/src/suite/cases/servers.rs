@@ -34,12 +34,14 @@ pub(super) async fn a_killed_server_is_told_and_comes_back(place: Place) {
     assert_eq!(refused.failed().len(), 2);
     assert!(refused.failed().iter().all(|(_, why)| why.is_transient()), "{refused}");
     server.restart().await;
+    let restarted = Instant::now();
     until(|| broker.health() == Health::Up).await;
     publish(&*broker, &[message("t", "after")]).await;
     let mut came = Ledger::default();
     while !came.has("after") {
         came.note_bodies(reader.read(1).await);
     }
+    place.figures().back(restarted.elapsed());
     // The server may not have written down that the first one was settled.
     came.note_bodies(["before".to_owned()]);
     came.check(&place, &["before".to_owned(), "after".to_owned()], 1);

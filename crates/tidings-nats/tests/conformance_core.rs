@@ -15,5 +15,5 @@ static SERVER: Accounts = Accounts::new("nats", "");
 fn main() -> ExitCode {
     let site = || SERVER.site(Nats::builder());
     let private = || Private::start(Nats::builder(), Nats::url);
-    run(Engine::new("nats", site, open).with_server(private).in_other_processes().side_by_side(4))
+    run(Engine::new("nats", site, open).with_server(private).in_other_processes().side_by_side(2))
 }

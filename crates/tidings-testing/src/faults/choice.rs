@@ -1,5 +1,5 @@
-//! The choice of who is hit: by the seed, the message, the kind of fault and how often the message was looked at, and never by the order in
-//! which tasks happen to run.
+//! The choice of who is hit: by the seed, the message, the kind of fault and how often the message was looked at, and never by
+//! the order in which tasks happen to run.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},

@@ -1,7 +1,8 @@
-//! What one subscription has of the engine's, as a state machine without I/O: what was handed over, what is held back, what goes back.
+//! What one subscription has of the engine's, as a state machine without I/O: what was handed over, what is held back, what
+//! goes back.
 //!
-//! A *claim* is a delivery of the engine's; it is handed over once, or twice where it is duplicated, by receipts of our own. The order of a
-//! key is kept by keeping together what is of one key: held back, leaving and lost are all of it that is in hand.
+//! A *claim* is a delivery of the engine's; it is handed over once, or twice where it is duplicated, by receipts of our own. The
+//! order of a key is kept by keeping together what is of one key: held back, leaving and lost are all of it that is in hand.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -170,7 +171,8 @@ impl Hand {
             *copy = Copy::Handed;
         }
         let name = claim.name;
-        if !self.choice.has_chance(Stage::Handover, name) {
+        let is_first = receipt.0[1] == 0;
+        if !is_first || !self.choice.has_chance(Stage::Handover, name) {
             return held.delivery;
         }
         if self.choice.hits(Fault::Duplicate, name).is_some() {

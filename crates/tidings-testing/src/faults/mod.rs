@@ -1,9 +1,9 @@
 //! Faults on purpose: a broker around a broker that duplicates, delays, reorders, loses and fails, as engines and networks do.
 //!
-//! Nothing is injected that an engine which keeps its promises could not do: at least once stays at least once, and the order of a key stays,
-//! so that whatever goes wrong behind it is a bug of the program under test. Here are the wrapper ([`Faulty`]), what it injects ([`Fault`]),
-//! how often ([`Rate`]) and what it injected ([`Injected`]). Not here: servers that are killed and connections that are cut
-//! ([`servers`](crate::servers)).
+//! Nothing is injected that an engine which keeps its promises could not do: at least once stays at least once, and the order of
+//! a key stays, so that whatever goes wrong behind it is a bug of the program under test. Here are the wrapper ([`Faulty`]), what it
+//! injects ([`Fault`]), how often ([`Rate`]) and what it injected ([`Injected`]). Not here: servers that are killed and
+//! connections that are cut (`servers`).
 
 mod choice;
 mod consume;
@@ -31,10 +31,10 @@ pub use plan::{Fault, Rate};
 
 /// A broker with faults, around any other. Without a fault asked for it does what that one does. A clone is the same one.
 ///
-/// Each fault has a [`Rate`]: a probability, or how often each message is hit. One seed drives all: who is hit depends on it and on the
-/// message (topic, type, key and body, not its id, which is another one in each run), not on how tasks happen to run. The same
-/// seed with the same events so injects the same faults. It is random unless [`Faulty::seed`] or the variable `FAULTS_SEED` says it, and a test
-/// that panics while it has a [`Faulty`] prints it.
+/// Each fault has a [`Rate`]: a probability, or how often each message is hit. One seed drives all: who is hit depends on it and on
+/// the message (topic, type, key and body, not its id, which is another one in each run), not on how tasks happen to run. So the
+/// same seed with the same events injects the same faults. It is random unless [`Faulty::with_seed`] or the variable
+/// `FAULTS_SEED` says it, and a test that panics while it has a [`Faulty`] prints it.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -131,16 +131,16 @@ impl Faulty {
         self
     }
 
-    /// A delivery is followed by [`Fetched::Leaving`](tidings_core::Fetched::Leaving) of all that is in hand of its key. Nothing more of the key comes
-    /// until that is settled; after 5 s it is lost.
+    /// A delivery is followed by [`Leaving`](tidings_core::Fetched::Leaving) of all that is in hand of its key. Nothing more of the
+    /// key comes until that is settled; after 5 s it is lost.
     #[must_use]
     pub fn leaving(mut self, rate: impl Into<Rate>) -> Self {
         self.choice.plan.leaving = rate.into();
         self
     }
 
-    /// A delivery is followed by [`Fetched::Lost`](tidings_core::Fetched::Lost) of all that is in hand of its key. It comes again, and what is settled of
-    /// it is passed over.
+    /// A delivery is followed by [`Lost`](tidings_core::Fetched::Lost) of all that is in hand of its key, at once or when its handler
+    /// has ended. It comes again, and what is settled of it is passed over.
     #[must_use]
     pub fn lost(mut self, rate: impl Into<Rate>) -> Self {
         self.choice.plan.lost = rate.into();

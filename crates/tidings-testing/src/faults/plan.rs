@@ -24,8 +24,8 @@ pub enum Fault {
     Lost,
 }
 
-/// How often a fault hits: a probability (`0.1`: each time with that chance, but no message more than three times, so that it gets through
-/// in the end), or a count (`2`: each message, the first two times).
+/// How often a fault hits: a probability (`0.1`: each time with that chance, but no message more than three times, so that it gets
+/// through in the end), or a count (`2`: each message, the first two times).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rate(How);
 

@@ -13,7 +13,7 @@ use tidings_core::{
     PublishFailures, Receipt, Settle, Subscribed, Subscription,
 };
 use tidings_memory::{Memory, Settings};
-use tokio::time::timeout;
+use tokio::{sync::Mutex, time::timeout};
 
 /// The memory broker.
 #[derive(Clone)]
@@ -66,7 +66,7 @@ impl Broker for Engine {
     fn subscribe(&self, subscription: Subscription) -> BoxFuture<'_, Result<Subscribed, BrokerError>> {
         Box::pin(async move {
             let (fetch, settle) = self.memory.subscribe(subscription).await?;
-            let settle: Arc<dyn Settle> = Arc::new(Counting { settle, gone: Arc::clone(&self.gone) });
+            let settle: Arc<dyn Settle> = Arc::new(Counting { settle, turn: Mutex::default(), gone: Arc::clone(&self.gone) });
             Ok((fetch, settle))
         })
     }
@@ -82,12 +82,15 @@ impl Broker for Engine {
 
 struct Counting {
     settle: Arc<dyn Settle>,
+    turn: Mutex<()>,
     gone: Arc<AtomicUsize>,
 }
 
 impl Settle for Counting {
     fn settle<'a>(&'a self, batch: &'a [(Receipt, Outcome)]) -> BoxFuture<'a, Result<(), BrokerError>> {
         Box::pin(async move {
+            // Nothing is handed back between the look and the settling.
+            let _turn = self.turn.lock().await;
             let receipts: Vec<Receipt> = batch.iter().map(|(receipt, _)| *receipt).collect();
             // One that is lost is passed over.
             let lost = self.settle.extend(&receipts).await?;

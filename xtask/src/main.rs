@@ -1,4 +1,4 @@
-//! The project's own tool: `cargo xtask test | ci | bench`.
+//! The project's own tool: `cargo xtask test | soak | ci | bench`.
 //!
 //! What lives here: finding and installing what the tests need, and the order of the checks. What
 //! does not: starting servers (each test starts its own, through `tidings-testing`) and anything
@@ -12,6 +12,7 @@ mod deny;
 mod find;
 mod needs;
 mod run;
+mod soak;
 mod suite;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +40,15 @@ enum Task {
     },
     /// Runs what a change must pass: format, lints, documentation, dependencies, tests.
     Ci,
+    /// Runs the simulations of the state machines with many more cases than `test` does.
+    ///
+    /// They are the same tests, on random courses of events. A failure is made as short as can be and printed
+    /// with its seed, which is also written down and tried first from then on.
+    Soak {
+        /// How many cases of each.
+        #[arg(long, default_value_t = 20_000)]
+        cases: u32,
+    },
     /// Runs the benchmarks against real servers.
     Bench {
         /// Handed to the benchmarks.
@@ -51,6 +61,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Test { arguments } => suite::test(&arguments),
         Task::Ci => ci::run_all(),
+        Task::Soak { cases } => soak::soak(cases),
         Task::Bench { arguments } => suite::bench(&arguments),
     };
     match done {

@@ -14,7 +14,7 @@ use crate::delivery::simulation::{Checked, config};
 
 const LENGTH: Duration = Duration::from_secs(30);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Step {
     /// So many are fetched.
     Hold(u64),

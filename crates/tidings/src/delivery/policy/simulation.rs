@@ -10,6 +10,9 @@ use super::*;
 use crate::delivery::simulation::config;
 
 const MS: Duration = Duration::from_millis(1);
+/// What limits by age may be, and more.
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+const LONGER: Duration = Duration::from_secs(400 * 24 * 3600);
 
 fn time(most: Duration) -> impl Strategy<Value = Duration> {
     let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
@@ -19,9 +22,8 @@ fn time(most: Duration) -> impl Strategy<Value = Duration> {
 
 /// Any that is no mistake.
 fn policy() -> impl Strategy<Value = Retry> {
-    let year = Duration::from_secs(365 * 24 * 3600);
     let attempts = prop_oneof![1..12_u32, 1..=10_000_u32].prop_map(Limit::Attempts);
-    let limit = prop_oneof![attempts, time(year).prop_map(Limit::Age)];
+    let limit = prop_oneof![attempts, time(YEAR).prop_map(Limit::Age)];
     let factor = prop_oneof![4 => 1..5_u32, 1 => 1..=u32::MAX];
     (time(Retry::LONGEST), time(Retry::LONGEST), factor, limit).prop_map(|(one, other, factor, limit)| {
         let retry = Retry { first: one.min(other), longest: one.max(other), factor, limit };
@@ -31,8 +33,7 @@ fn policy() -> impl Strategy<Value = Retry> {
 }
 
 fn verdict() -> impl Strategy<Value = Verdict> {
-    let year = Duration::from_secs(365 * 24 * 3600);
-    prop_oneof![5 => Just(Verdict::Retry), 1 => Just(Verdict::Reject), 2 => time(year).prop_map(Verdict::RetryAfter)]
+    prop_oneof![5 => Just(Verdict::Retry), 1 => Just(Verdict::Reject), 2 => time(YEAR).prop_map(Verdict::RetryAfter)]
 }
 
 fn draw() -> impl Strategy<Value = u64> {
@@ -50,8 +51,13 @@ proptest! {
 
     #[test]
     fn a_wait_is_within_its_bounds_and_a_limit_kept_exactly(
-        retry in policy(), verdict in verdict(), attempts in prop_oneof![1..12_u32, 1..=10_001_u32], age in time(Duration::from_secs(400 * 24 * 3600)), draw in draw()
+        retry in policy(), verdict in verdict(), attempts in 1..=10_001_u32, fewer in 0..14_u32, age in time(LONGER), draw in draw(), at_limit in 0..4_u8
     ) {
+        let (attempts, age) = match retry.limit {
+            Limit::Attempts(most) if at_limit == 0 => (most, age),
+            Limit::Age(most) if at_limit == 0 => (1, most),
+            _ => ((attempts >> fewer).max(1), age),
+        };
         let is_over = match retry.limit {
             Limit::Attempts(most) => attempts >= most,
             Limit::Age(most) => age >= most,
@@ -108,7 +114,7 @@ proptest! {
     }
 
     #[test]
-    fn what_waits_can_add_up_to_is_their_sum(retry in policy(), most in 1..2_000_u32) {
+    fn what_waits_can_add_up_to_is_their_sum(retry in policy(), most in prop_oneof![1..8_u32, 1..2_000_u32]) {
         let retry = Retry { limit: Limit::Attempts(most), ..retry };
         let sum = full_waits(retry).take(most as usize - 1).fold(Duration::ZERO, Duration::saturating_add);
         prop_assert_eq!(total_wait(&retry), sum);

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// What may happen to a hand. Whatever names a message or a count takes what there is of them, modulo.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Step {
     /// The broker is asked for what there is room for.
     Ask,

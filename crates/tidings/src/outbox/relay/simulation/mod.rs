@@ -25,7 +25,7 @@ use super::{
 };
 use crate::delivery::simulation::{Checked, config};
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Step {
     /// A transaction writes so many rows and commits.
     Publish {

@@ -2,8 +2,10 @@
 
 #![cfg(all(feature = "memory", feature = "postgres", feature = "sqlite"))]
 
+mod alone;
+mod cases;
+
 use std::{
-    future::pending,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -167,7 +169,7 @@ macro_rules! on_both {
             async fn $case() {
                 let bench = super::Bench::sqlite().await;
                 let super::Database::Sqlite(pool) = bench.database.clone() else { panic!() };
-                super::$case::<sqlx::Sqlite>(bench, pool).await;
+                super::cases::$case::<sqlx::Sqlite>(bench, pool).await;
             })*
         }
 
@@ -176,7 +178,7 @@ macro_rules! on_both {
             async fn $case() {
                 let Some(bench) = super::Bench::postgres().await else { return };
                 let super::Database::Postgres(pool) = bench.database.clone() else { panic!() };
-                super::$case::<sqlx::Postgres>(bench, pool).await;
+                super::cases::$case::<sqlx::Postgres>(bench, pool).await;
             })*
         }
     };
@@ -265,286 +267,4 @@ impl FromRef<App<Postgres>> for sqlx::PgPool {
 
 fn soon() -> Retry {
     Retry::exponential(Duration::from_millis(1), Duration::from_millis(5))
-}
-
-async fn a_write_its_event_and_the_record_commit_together_and_once<Db: Books>(bench: Bench, pool: sqlx::Pool<Db>)
-where
-    App<Db>: super::HasPool<Db>,
-    Calls: FromRef<App<Db>>,
-{
-    async fn book<Db: Books>(order: Placed, State(calls): State<Calls>, mut tx: Tx<Db>) -> Result<(), Failure> {
-        calls.next();
-        Db::book(&mut tx, &order.id).await?;
-        tx.publish(&Booked { id: order.id }).await?;
-        Ok(())
-    }
-    let app = App::new(pool);
-    let (harness, seen) = bench.start(Handlers::new().on(book::<Db>).with_state(app.clone())).await;
-    bench.publish_twice("1").await;
-    assert_eq!(seen.until(3).await, ["handled"; 3], "both deliveries and the event");
-    assert_eq!(bench.booked(1).await, ["1"]);
-    assert_eq!((app.called(), bench.bookings().await, bench.records().await), (1, 1, 1));
-    harness.stop().await.unwrap();
-}
-
-async fn nothing_of_a_failed_attempt_has_happened<Db: Books>(bench: Bench, pool: sqlx::Pool<Db>)
-where
-    App<Db>: super::HasPool<Db>,
-    Calls: FromRef<App<Db>>,
-{
-    /// Swallows an SQL error, which aborts a transaction of Postgres, and then fails or not.
-    async fn book<Db: Books>(order: Placed, State(calls): State<Calls>, mut tx: Tx<Db>) -> Result<(), Failure> {
-        let call = calls.next();
-        Db::book(&mut tx, &order.id).await?;
-        tx.publish(&Booked { id: format!("{} {call}", order.id) }).await?;
-        if call == 1 {
-            return Err("not yet".into());
-        }
-        Ok(())
-    }
-    let app = App::new(pool);
-    let (harness, seen) = bench.start(Handlers::new().on(book::<Db>.retry(soon())).with_state(app.clone())).await;
-    bench.publisher().publish(&placed("1")).await.unwrap();
-    let ended = seen.until(3).await;
-    assert_eq!(ended, ["failed: not yet", "handled", "handled"]);
-    assert_eq!(bench.booked(1).await, ["1 2"]);
-    assert_eq!((bench.bookings().await, bench.records().await), (1, 1));
-    harness.stop().await.unwrap();
-}
-
-async fn an_event_that_is_answered_goes_out_with_the_commit<Db: Books>(bench: Bench, pool: sqlx::Pool<Db>)
-where
-    App<Db>: super::HasPool<Db>,
-    Calls: FromRef<App<Db>>,
-{
-    async fn book<Db: Books>(order: Placed, State(calls): State<Calls>, mut tx: Tx<Db>) -> Result<Publish<Booked>, Failure> {
-        let call = calls.next();
-        Db::book(&mut tx, &order.id).await?;
-        let booked = [call, call + 1].map(|part| Booked { id: format!("{} {part}", order.id) });
-        let booked = Publish::many(booked).key("one key").header("part", "of many");
-        if call == 1 {
-            return Ok(booked.header("not a name", ""));
-        }
-        Ok(booked)
-    }
-    let app = App::new(pool);
-    let (harness, seen) = bench.start(Handlers::new().on(book::<Db>.retry(soon())).with_state(app.clone())).await;
-    bench.publisher().publish(&placed("1")).await.unwrap();
-    let ended = seen.until(4).await;
-    assert!(ended[0].starts_with("failed: ") && ended[0].contains("not a name"), "{ended:?}");
-    assert_eq!(ended[1..], ["handled"; 3]);
-    assert_eq!(bench.booked(2).await, ["1 2", "1 3"]);
-    assert_eq!((app.called(), bench.bookings().await), (2, 1));
-    harness.stop().await.unwrap();
-}
-
-async fn two_deliveries_at_once_have_one_effect<Db: Books>(bench: Bench, pool: sqlx::Pool<Db>)
-where
-    App<Db>: super::HasPool<Db>,
-    Calls: FromRef<App<Db>>,
-{
-    async fn book<Db: Books>(order: Placed, State(calls): State<Calls>, mut tx: Tx<Db>) -> Result<(), Failure> {
-        calls.next();
-        Db::book(&mut tx, &order.id).await?;
-        Ok(())
-    }
-    let app = App::new(pool);
-    let handlers = || Handlers::new().on(book::<Db>).order(crate::Order::None).with_state(app.clone());
-    // Two instances, and no order: both deliveries of a message run side by side.
-    let ((one, seen), (other, also_seen)) = (bench.start(handlers()).await, bench.start(handlers()).await);
-    for id in 0..50 {
-        bench.publish_twice(&id.to_string()).await;
-    }
-    let both = || seen.all().len() + also_seen.all().len();
-    eventually(Duration::from_secs(30), async || both() >= 100).await;
-    assert!([seen.all(), also_seen.all()].concat().iter().all(|ended| ended == "handled"));
-    assert_eq!((app.called(), bench.bookings().await, bench.records().await), (50, 50, 50));
-    one.stop().await.unwrap();
-    other.stop().await.unwrap();
-}
-
-async fn an_attempt_that_is_cancelled_leaves_nothing_and_the_next_one_succeeds<Db: Books>(bench: Bench, pool: sqlx::Pool<Db>)
-where
-    App<Db>: super::HasPool<Db>,
-    Calls: FromRef<App<Db>>,
-{
-    async fn book<Db: Books>(order: Placed, State(calls): State<Calls>, mut tx: Tx<Db>) -> Result<(), Failure> {
-        Db::book(&mut tx, &order.id).await?;
-        if calls.next() == 1 {
-            pending::<()>().await;
-        }
-        Ok(())
-    }
-    let app = App::new(pool);
-    let patient = book::<Db>.timeout(Duration::from_millis(300)).retry(soon());
-    let (harness, seen) = bench.start(Handlers::new().on(patient).with_state(app.clone())).await;
-    bench.publisher().publish(&placed("1")).await.unwrap();
-    let ended = seen.until(2).await;
-    assert!(ended[0].contains("300ms"), "{ended:?}");
-    assert_eq!(ended[1], "handled");
-    assert_eq!((bench.bookings().await, bench.records().await), (1, 1));
-    harness.stop().await.unwrap();
-}
-
-async fn a_panic_leaves_nothing<Db: Books>(bench: Bench, pool: sqlx::Pool<Db>)
-where
-    App<Db>: super::HasPool<Db>,
-    Calls: FromRef<App<Db>>,
-{
-    async fn book<Db: Books>(order: Placed, State(calls): State<Calls>, mut tx: Tx<Db>) -> Result<(), Failure> {
-        Db::book(&mut tx, &order.id).await?;
-        assert!(calls.next() > 1, "a bug");
-        Ok(())
-    }
-    let app = App::new(pool);
-    let (harness, seen) = bench.start(Handlers::new().on(book::<Db>.retry(soon())).with_state(app.clone())).await;
-    bench.publisher().publish(&placed("1")).await.unwrap();
-    let ended = seen.until(2).await;
-    assert!(ended[0].contains("a bug") && ended[1] == "handled", "{ended:?}");
-    assert_eq!(bench.bookings().await, 1);
-    harness.stop().await.unwrap();
-}
-
-async fn a_transaction_that_is_kept_beyond_the_handler_is_no_success<Db: Books>(bench: Bench, pool: sqlx::Pool<Db>)
-where
-    App<Db>: super::HasPool<Db>,
-    Calls: FromRef<App<Db>>,
-{
-    async fn book<Db: Books>(_: Placed, State(calls): State<Calls>, mut tx: Tx<Db>) -> Result<(), Failure> {
-        if calls.next() == 1 {
-            tokio::spawn(async move {
-                let _ = Db::book(&mut tx, "lost").await;
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            });
-        }
-        Ok(())
-    }
-    let app = App::new(pool);
-    let (harness, seen) = bench.start(Handlers::new().on(book::<Db>.retry(soon())).with_state(app.clone())).await;
-    bench.publisher().publish(&placed("1")).await.unwrap();
-    let ended = seen.until(2).await;
-    assert!(ended[0].contains("`Tx` is still in use") && ended[1] == "handled", "{ended:?}");
-    assert_eq!((bench.bookings().await, bench.records().await), (0, 1));
-    harness.stop().await.unwrap();
-}
-
-async fn groups_handle_the_same_message_each_for_itself<Db: Books>(bench: Bench, pool: sqlx::Pool<Db>)
-where
-    App<Db>: super::HasPool<Db>,
-    Calls: FromRef<App<Db>>,
-{
-    async fn count<Db: Books>(_: Placed, State(calls): State<Calls>, _: Tx<Db>) {
-        calls.next();
-    }
-    let app = App::new(pool);
-    let handlers = Handlers::new().on(count::<Db>.group("one")).on(count::<Db>.group("other"));
-    let (harness, seen) = bench.start(handlers.with_state(app.clone())).await;
-    bench.publish_twice("1").await;
-    seen.until(4).await;
-    assert_eq!((app.called(), bench.records().await), (2, 2));
-    harness.stop().await.unwrap();
-}
-
-async fn old_records_are_removed_and_young_ones_stay<Db: Books>(bench: Bench, _: sqlx::Pool<Db>) {
-    super::prepare(&bench.database).await.unwrap();
-    bench
-        .execute("INSERT INTO tidings_inbox (subscription, source, message_id, handled_at) VALUES ('g t', '/s', 'old', 7)")
-        .await;
-    let now = crate::outbox::micros(std::time::SystemTime::now());
-    let young = "INSERT INTO tidings_inbox (subscription, source, message_id, handled_at) VALUES ('g t', '/s', 'young', $1)";
-    match &bench.database {
-        Database::Sqlite(pool) => sqlx::query(young).bind(now).execute(pool).await.map(drop),
-        Database::Postgres(pool) => sqlx::query(young).bind(now).execute(pool).await.map(drop),
-    }
-    .unwrap();
-    assert_eq!(remove_older(&bench.database, Duration::from_secs(60)).await.unwrap(), 1);
-    assert_eq!(bench.records().await, 1);
-    assert_eq!(remove_older(&bench.database, Duration::MAX).await.unwrap(), 0);
-}
-
-#[tokio::test]
-async fn a_handler_that_keeps_the_files_only_writer_too_long_fails() {
-    async fn slow(_: Placed, _tx: Tx<Sqlite>) {
-        pending::<()>().await;
-    }
-    let bench = Bench::sqlite().await;
-    let Database::Sqlite(pool) = bench.database.clone() else { panic!() };
-    let (harness, seen) = bench.start(Handlers::new().on(slow.retry(Retry::never())).with_state(pool)).await;
-    bench.publisher().publish(&placed("1")).await.unwrap();
-    let ended = seen.until(1).await;
-    assert!(ended[0].starts_with("given up") && ended[0].contains("--transaction-timeout"), "{ended:?}");
-    harness.stop().await.unwrap();
-}
-
-/// A dropped query runs on in the server, and keeps its locks.
-#[tokio::test]
-async fn what_the_server_still_does_for_a_cancelled_attempt_is_ended() {
-    async fn slow(_: Placed, State(calls): State<Calls>, mut tx: Tx<Postgres>) -> Result<(), Failure> {
-        if calls.next() == 1 {
-            // So that the server's own limit on a statement comes long after the attempt's end.
-            tokio::time::sleep(Duration::from_millis(1_500)).await;
-            sqlx::query("SELECT pg_sleep(600)").execute(&mut *tx).await?;
-        }
-        Ok(())
-    }
-    let Some(bench) = Bench::postgres().await else { return };
-    let Database::Postgres(pool) = bench.database.clone() else { panic!() };
-    let app = App::new(pool);
-    let slow = slow.timeout(Duration::from_secs(2)).retry(soon());
-    let (harness, seen) = bench.start(Handlers::new().on(slow).with_state(app)).await;
-    bench.publisher().publish(&placed("1")).await.unwrap();
-    seen.until(1).await;
-    let cancelled = std::time::Instant::now();
-    assert_eq!(seen.until(2).await[1], "handled");
-    assert!(cancelled.elapsed() < Duration::from_secs(1), "it waited for the statement: {:?}", cancelled.elapsed());
-    let asleep = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND state = 'active' AND pid <> pg_backend_pid()";
-    assert_eq!(bench.count(asleep).await, 0);
-    harness.stop().await.unwrap();
-}
-
-/// COMMIT of an aborted transaction answers without an error.
-#[tokio::test]
-async fn a_swallowed_sql_error_is_a_failed_attempt_on_postgres() {
-    async fn careless(order: Placed, State(calls): State<Calls>, mut tx: Tx<Postgres>) -> Result<(), Failure> {
-        if calls.next() == 1 {
-            let _ = sqlx::query("SELECT 1 / 0").execute(&mut *tx).await;
-        } else {
-            Postgres::book(&mut tx, &order.id).await?;
-        }
-        Ok(())
-    }
-    let Some(bench) = Bench::postgres().await else { return };
-    let Database::Postgres(pool) = bench.database.clone() else { panic!() };
-    let (harness, seen) = bench.start(Handlers::new().on(careless.retry(soon())).with_state(App::new(pool))).await;
-    bench.publisher().publish(&placed("1")).await.unwrap();
-    let ended = seen.until(2).await;
-    assert!(ended[0].contains("did not commit") && ended[1] == "handled", "{ended:?}");
-    assert_eq!((bench.bookings().await, bench.records().await), (1, 1));
-    harness.stop().await.unwrap();
-}
-
-#[test]
-fn two_transactions_of_one_handler_are_refused() {
-    async fn both(_: Placed, _: Tx<Sqlite>, _: Tx<Postgres>) {}
-    #[derive(Clone)]
-    struct Both(sqlx::SqlitePool, sqlx::PgPool);
-    impl FromRef<Both> for sqlx::SqlitePool {
-        fn from_ref(both: &Both) -> Self {
-            both.0.clone()
-        }
-    }
-    impl FromRef<Both> for sqlx::PgPool {
-        fn from_ref(both: &Both) -> Self {
-            both.1.clone()
-        }
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let _inside = runtime.enter();
-    let pools = Both(
-        sqlx::SqlitePool::connect_lazy("sqlite::memory:").unwrap(),
-        sqlx::PgPool::connect_lazy("postgres://nobody@127.0.0.1:1/none").unwrap(),
-    );
-    let handlers: Handlers = Handlers::new().on(both).with_state(pools);
-    let error = handlers.registrations(&GroupName::new("shop").unwrap()).unwrap_err().to_string();
-    assert!(error.contains("both") && error.contains("more than one `Tx`"), "{error}");
 }

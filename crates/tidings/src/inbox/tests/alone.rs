@@ -1,0 +1,92 @@
+//! What is one database's own, and what is refused before any is asked.
+
+use std::future::pending;
+
+use super::*;
+
+#[tokio::test]
+async fn a_handler_that_keeps_the_files_only_writer_too_long_fails() {
+    async fn slow(_: Placed, _tx: Tx<Sqlite>) {
+        pending::<()>().await;
+    }
+    let bench = Bench::sqlite().await;
+    let Database::Sqlite(pool) = bench.database.clone() else { panic!() };
+    let (harness, seen) = bench.start(Handlers::new().on(slow.retry(Retry::never())).with_state(pool)).await;
+    bench.publisher().publish(&placed("1")).await.unwrap();
+    let ended = seen.until(1).await;
+    assert!(ended[0].starts_with("given up") && ended[0].contains("--transaction-timeout"), "{ended:?}");
+    harness.stop().await.unwrap();
+}
+
+/// A dropped query runs on in the server, and keeps its locks.
+#[tokio::test]
+async fn what_the_server_still_does_for_a_cancelled_attempt_is_ended() {
+    async fn slow(_: Placed, State(calls): State<Calls>, mut tx: Tx<Postgres>) -> Result<(), Failure> {
+        if calls.next() == 1 {
+            // So that the server's own limit on a statement comes long after the attempt's end.
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            sqlx::query("SELECT pg_sleep(600)").execute(&mut *tx).await?;
+        }
+        Ok(())
+    }
+    let Some(bench) = Bench::postgres().await else { return };
+    let Database::Postgres(pool) = bench.database.clone() else { panic!() };
+    let app = App::new(pool);
+    let slow = slow.timeout(Duration::from_secs(2)).retry(soon());
+    let (harness, seen) = bench.start(Handlers::new().on(slow).with_state(app)).await;
+    bench.publisher().publish(&placed("1")).await.unwrap();
+    seen.until(1).await;
+    let cancelled = std::time::Instant::now();
+    assert_eq!(seen.until(2).await[1], "handled");
+    assert!(cancelled.elapsed() < Duration::from_secs(1), "it waited for the statement: {:?}", cancelled.elapsed());
+    let asleep = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND state = 'active' AND pid <> pg_backend_pid()";
+    assert_eq!(bench.count(asleep).await, 0);
+    harness.stop().await.unwrap();
+}
+
+/// COMMIT of an aborted transaction answers without an error.
+#[tokio::test]
+async fn a_swallowed_sql_error_is_a_failed_attempt_on_postgres() {
+    async fn careless(order: Placed, State(calls): State<Calls>, mut tx: Tx<Postgres>) -> Result<(), Failure> {
+        if calls.next() == 1 {
+            let _ = sqlx::query("SELECT 1 / 0").execute(&mut *tx).await;
+        } else {
+            Postgres::book(&mut tx, &order.id).await?;
+        }
+        Ok(())
+    }
+    let Some(bench) = Bench::postgres().await else { return };
+    let Database::Postgres(pool) = bench.database.clone() else { panic!() };
+    let (harness, seen) = bench.start(Handlers::new().on(careless.retry(soon())).with_state(App::new(pool))).await;
+    bench.publisher().publish(&placed("1")).await.unwrap();
+    let ended = seen.until(2).await;
+    assert!(ended[0].contains("did not commit") && ended[1] == "handled", "{ended:?}");
+    assert_eq!((bench.bookings().await, bench.records().await), (1, 1));
+    harness.stop().await.unwrap();
+}
+
+#[test]
+fn two_transactions_of_one_handler_are_refused() {
+    async fn both(_: Placed, _: Tx<Sqlite>, _: Tx<Postgres>) {}
+    #[derive(Clone)]
+    struct Both(sqlx::SqlitePool, sqlx::PgPool);
+    impl FromRef<Both> for sqlx::SqlitePool {
+        fn from_ref(both: &Both) -> Self {
+            both.0.clone()
+        }
+    }
+    impl FromRef<Both> for sqlx::PgPool {
+        fn from_ref(both: &Both) -> Self {
+            both.1.clone()
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let _inside = runtime.enter();
+    let pools = Both(
+        sqlx::SqlitePool::connect_lazy("sqlite::memory:").unwrap(),
+        sqlx::PgPool::connect_lazy("postgres://nobody@127.0.0.1:1/none").unwrap(),
+    );
+    let handlers: Handlers = Handlers::new().on(both).with_state(pools);
+    let error = handlers.registrations(&GroupName::new("shop").unwrap()).unwrap_err().to_string();
+    assert!(error.contains("both") && error.contains("more than one `Tx`"), "{error}");
+}

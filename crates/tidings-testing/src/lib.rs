@@ -11,3 +11,8 @@ pub mod suite;
 
 #[cfg(feature = "service")]
 pub use service::TestService;
+
+/// The examples of the page compile and do what it says.
+#[cfg(all(doctest, unix, feature = "service"))]
+#[doc = include_str!("../../../docs/testing-your-service.md")]
+mod page {}

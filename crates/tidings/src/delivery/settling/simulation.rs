@@ -171,9 +171,8 @@ fn check_leases(extended: &[(Instant, Vec<Receipt>)], batches: &[&Call], all: &O
         };
         let asked: BTreeSet<u64> = asked.iter().map(|receipt| receipt.0[0]).collect();
         prop_assert!(asked.is_disjoint(&over(Instant::lt)), "extended after its settlement");
-        let forgotten = all.iter().map(|(receipt, _)| receipt.0[0]);
-        let forgotten: Vec<_> =
-            forgotten.filter(|number| !asked.contains(number) && !over(Instant::le).contains(number)).collect();
+        let (all, over) = (all.iter().map(|(receipt, _)| receipt.0[0]), over(Instant::le));
+        let forgotten: Vec<_> = all.filter(|number| !asked.contains(number) && !over.contains(number)).collect();
         prop_assert!(forgotten.is_empty(), "not extended: {forgotten:?}");
     }
     // Every ten seconds.

@@ -120,7 +120,7 @@ impl Course {
             Step::Panic => self.panicked(),
             Step::Pass { millis } => self.now += Duration::from_millis(millis),
         }
-        prop_assert_eq!(self.plan.in_hand(), self.in_hand.iter().copied().collect::<Vec<_>>(), "in hand");
+        prop_assert!(self.plan.in_hand().iter().eq(&self.in_hand), "{:?} in hand, not {:?}", self.plan.in_hand(), self.in_hand);
         prop_assert_eq!(self.plan.is_empty(), self.in_hand.is_empty());
         prop_assert_eq!(self.plan.room(), Plan::MOST - self.in_hand.len());
         Ok(())
@@ -143,9 +143,14 @@ impl Course {
             self.plan.take(row);
         }
         // What is in hand of a key are its first rows: none was passed over.
-        for seq in &self.in_hand {
-            let before = self.table.before(*seq).find(|before| !self.in_hand.contains(before));
-            prop_assert!(before.is_none(), "row {seq} was taken before {before:?} of its key");
+        let mut left_out = BTreeMap::new();
+        for (seq, key) in self.table.keyed_rows() {
+            if self.in_hand.contains(&seq) {
+                let before = left_out.get(&key);
+                prop_assert!(before.is_none(), "row {seq} was taken before {before:?} of its key");
+            } else {
+                left_out.insert(key, seq);
+            }
         }
         for (key, rows) in self.of_keys() {
             prop_assert!(rows < Plan::MOST_OF_KEY + self.most_rows, "{rows} of key {key} in hand");

@@ -86,6 +86,11 @@ impl Table {
         self.rows.get(&seq).is_some_and(|row| row.committed)
     }
 
+    /// Those with a key, in order.
+    pub(super) fn keyed_rows(&self) -> impl Iterator<Item = (i64, u8)> {
+        self.rows.iter().filter_map(|(seq, row)| Some((*seq, row.key?)))
+    }
+
     /// The rows that are before this one of its key.
     pub(super) fn before(&self, seq: i64) -> impl Iterator<Item = i64> {
         let key = self.key(seq);

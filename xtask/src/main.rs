@@ -1,4 +1,4 @@
-//! The project's own tool: `cargo xtask test | soak | ci | bench`.
+//! The project's own tool: `cargo xtask test | soak | ci | bench | brokers-table`.
 //!
 //! What lives here: finding and installing what the tests need, and the order of the checks. What
 //! does not: starting servers (each test starts its own, through `tidings-testing`) and anything
@@ -6,6 +6,7 @@
 
 #![allow(clippy::print_stdout, reason = "a command-line tool")]
 
+mod brokers;
 mod ci;
 mod deny;
 #[path = "../../crates/tidings-testing/src/servers/find.rs"]
@@ -14,6 +15,7 @@ mod needs;
 mod run;
 mod soak;
 mod suite;
+mod table;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -49,6 +51,11 @@ enum Task {
         #[arg(long, default_value_t = 20_000)]
         cases: u32,
     },
+    /// Runs the conformance suite on each broker, and writes what it says into docs/brokers.md.
+    ///
+    /// `test` fails when the table there is not what the suite says. Figures that vary stand in classes, of which the worst
+    /// that was seen stays; to begin anew, take the table's lines away.
+    BrokersTable,
     /// Runs the benchmarks against real servers.
     Bench {
         /// Handed to the benchmarks.
@@ -62,6 +69,7 @@ fn main() -> ExitCode {
         Task::Test { arguments } => suite::test(&arguments),
         Task::Ci => ci::run_all(),
         Task::Soak { cases } => soak::soak(cases),
+        Task::BrokersTable => brokers::write(),
         Task::Bench { arguments } => suite::bench(&arguments),
     };
     match done {

@@ -1,7 +1,7 @@
 //! The tests and the benchmarks, over real servers.
 
-use crate::needs;
 use crate::run::{cargo, root, run, shown};
+use crate::{brokers, needs};
 use anyhow::{Context as _, Result, bail};
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -18,10 +18,16 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     if whole {
         // The end-to-end tests run the programs, which `cargo test` alone builds only beside tests of their own.
         run(cargo(&["build", "--all-targets"]).args(workspace))?;
+        brokers::forget()?;
     }
     let begin = Instant::now();
     let mut tests = cargo(&["test", "--no-fail-fast"]);
     tests.args(workspace).args(arguments).env("REQUIRE_SERVERS", "1").stdout(Stdio::piped());
+    // Part of the cases would be no table.
+    let table = whole && arguments.is_empty();
+    if table {
+        tests.env(brokers::VARIABLE, brokers::folder());
+    }
     println!("$ {}", shown(&tests));
     let mut child = tests.spawn().context("cargo does not start")?;
     let mut count = Count::default();
@@ -41,7 +47,7 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     if !status.success() {
         bail!("the tests failed ({status})");
     }
-    Ok(())
+    if table { brokers::compare() } else { Ok(()) }
 }
 
 /// Builds the rival, which is a workspace of its own, and runs the benchmarks beside it with `arguments`.

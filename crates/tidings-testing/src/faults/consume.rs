@@ -38,7 +38,11 @@ impl Shared {
 
     /// Hands back to the engine what is to go back; what is not told when this is dropped is told the next time.
     async fn hand_back(&self) -> Result<(), BrokerError> {
-        let batch: Vec<_> = self.lock().returning.iter().map(|receipt| (*receipt, Outcome::HandBack)).collect();
+        let batch: Vec<_> = {
+            let mut hand = self.lock();
+            hand.open_keys();
+            hand.returning.iter().map(|receipt| (*receipt, Outcome::HandBack)).collect()
+        };
         if !batch.is_empty() {
             self.settle.settle(&batch).await?;
             self.lock().returning.drain(..batch.len());

@@ -280,11 +280,12 @@ impl Hand {
     pub(super) fn settled(&mut self, engines: &[(Receipt, Outcome)]) {
         let engines: HashSet<Receipt> = engines.iter().map(|(receipt, _)| *receipt).collect();
         self.claims.retain(|_, claim| !engines.contains(&claim.engines));
-        self.open_keys();
     }
 
     /// Keys of which all that was leaving has ended: what came of them meanwhile goes back to be sorted in with it.
-    fn open_keys(&mut self) {
+    ///
+    /// For the fetching half alone: what the engine has brought but is not taken in yet would be missed.
+    pub(super) fn open_keys(&mut self) {
         let claims = &self.claims;
         let ended: Vec<Key> = self
             .leaving

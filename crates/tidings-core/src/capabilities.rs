@@ -26,7 +26,7 @@ pub struct Capabilities {
     pub earliest_start: EarliestStart,
     /// How long a message stays for groups that have not handled it; [`Duration::MAX`] for ever.
     pub retention: Duration,
-    /// The largest message, attributes and headers included, in bytes.
+    /// The largest message of an event, attributes and headers included, in bytes. Its dead letter may have 8 KiB more.
     pub max_message: usize,
     /// The most deliveries that may be unsettled at once in one subscription.
     pub max_unsettled: usize,

@@ -6,6 +6,7 @@ use std::{
     cell::Cell,
     collections::BTreeSet,
     fmt,
+    panic::Location,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -37,8 +38,9 @@ impl Reader {
     ///
     /// # Panics
     /// When none comes, the fetch fails, or there are more than `max`.
-    pub async fn next(&mut self, max: usize) -> Vec<Delivery> {
-        within(self.next_without_deadline(max)).await
+    #[track_caller]
+    pub fn next(&mut self, max: usize) -> impl Future<Output = Vec<Delivery>> {
+        within(self.next_without_deadline(max))
     }
 
     /// [`Reader::next`], for who is cancelled from outside.
@@ -64,26 +66,34 @@ impl Reader {
     ///
     /// # Panics
     /// As [`Reader::next`].
-    pub async fn take(&mut self, count: usize) -> Vec<Delivery> {
-        let mut taken = Vec::new();
-        while taken.len() < count {
-            taken.extend(self.next(count - taken.len()).await);
+    #[track_caller]
+    pub fn take(&mut self, count: usize) -> impl Future<Output = Vec<Delivery>> {
+        let asked = Location::caller();
+        async move {
+            let mut taken = Vec::new();
+            while taken.len() < count {
+                taken.extend(within_from(asked, self.next_without_deadline(count - taken.len())).await);
+            }
+            taken
         }
-        taken
     }
 
     /// The bodies of that many deliveries, which it acknowledges as they come.
     ///
     /// # Panics
     /// As [`Reader::next`].
-    pub async fn read(&mut self, count: usize) -> Vec<String> {
-        let mut read = Vec::new();
-        while read.len() < count {
-            let next = self.next(count - read.len()).await;
-            self.end(&next, Outcome::Ack).await;
-            read.extend(bodies(&next));
+    #[track_caller]
+    pub fn read(&mut self, count: usize) -> impl Future<Output = Vec<String>> {
+        let asked = Location::caller();
+        async move {
+            let mut read = Vec::new();
+            while read.len() < count {
+                let next = within_from(asked, self.next_without_deadline(count - read.len())).await;
+                self.end(&next, Outcome::Ack).await;
+                read.extend(bodies(&next));
+            }
+            read
         }
-        read
     }
 
     /// Settles deliveries, all with one outcome.
@@ -181,8 +191,16 @@ thread_local! {
 ///
 /// # Panics
 /// After [`DEADLINE`], or the patience of a case's engine.
-pub async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE.get(), future).await.expect("it took too long")
+#[track_caller]
+pub fn within<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
+    within_from(Location::caller(), future)
+}
+
+/// A case that failed is read at the line that waited, not here.
+async fn within_from<T>(asked: &Location<'_>, future: impl Future<Output = T>) -> T {
+    let patience = PATIENCE.get();
+    let answered = tokio::time::timeout(patience, future).await;
+    answered.unwrap_or_else(|_| panic!("{asked} waited for {patience:?} in vain"))
 }
 
 /// A message without a key.

@@ -15,6 +15,7 @@ use tidings::{
     Event, Message, PublishError, Publisher, Result, Source,
     handlers::Complete,
 };
+use tidings_core::Broker;
 use tidings_memory::{Memory, Settings};
 use tokio::time::Instant;
 
@@ -106,11 +107,38 @@ impl TestService {
     /// # Errors
     /// Those that a service would end with at its start: two handlers of one subscription, a policy that cannot be.
     pub async fn start(handlers: impl Complete) -> Result<Self> {
+        Self::start_on(handlers, |memory| memory).await
+    }
+
+    /// The same on what `around` makes of the broker: [`Faulty`](crate::faults::Faulty), so that a handler is tried with events that
+    /// come twice, late, or again.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tidings::{Event, Handlers};
+    /// use tidings_testing::{TestService, faults::Faulty};
+    /// # #[derive(Debug, PartialEq, Event, serde::Serialize, serde::Deserialize)]
+    /// # #[event(topic = "user.created", key = "id")]
+    /// # struct UserCreated { id: u32 }
+    /// # async fn welcome(user: UserCreated) {}
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> tidings::Result<()> {
+    /// let handlers = Handlers::new().on(welcome);
+    /// let service = TestService::start_on(handlers, |broker| Arc::new(Faulty::around(broker).duplicates(0.5))).await?;
+    /// service.publish(&UserCreated { id: 7 }).await?;
+    /// assert_eq!(service.handled::<UserCreated>().await?, UserCreated { id: 7 });
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`TestService::start`].
+    pub async fn start_on(handlers: impl Complete, around: impl FnOnce(Arc<dyn Broker>) -> Arc<dyn Broker>) -> Result<Self> {
         let broker = Arc::new(Memory::private(Settings::default()));
         let clock = Clock::movable();
         let begun = clock.now();
         let seen = Arc::new(Seen::new(begun));
-        let recorder = Recorder::new(Arc::clone(&broker), Arc::clone(&seen));
+        let recorder = Recorder::new(around(Arc::<Memory>::clone(&broker)), Arc::clone(&seen));
         let publisher = Publisher::new(broker.clone(), Source::new("/the-test")?);
         let watch = Arc::clone(&seen);
         let harness = Harness::by(clock.clone(), Arc::new(recorder.clone()), Self::NAME, handlers.complete(), watch).await?;

@@ -6,21 +6,20 @@ use tidings::Message;
 use tidings_core::{
     BoxFuture, Broker, BrokerError, Capabilities, Delay, Health, Link, PublishFailures, Subscribed, Subscription,
 };
-use tidings_memory::Memory;
 
 use super::seen::Seen;
 
 /// The in-process broker as handlers have it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Recorder {
-    broker: Arc<Memory>,
+    broker: Arc<dyn Broker>,
     /// Told when dead letters are stored.
     seen: Arc<Seen>,
     published: Arc<Mutex<Vec<Message>>>,
 }
 
 impl Recorder {
-    pub(super) fn new(broker: Arc<Memory>, seen: Arc<Seen>) -> Self {
+    pub(super) fn new(broker: Arc<dyn Broker>, seen: Arc<Seen>) -> Self {
         Self { broker, seen, published: Arc::default() }
     }
 
@@ -31,6 +30,12 @@ impl Recorder {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Message>> {
         self.published.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").field("broker", &self.broker.name()).finish_non_exhaustive()
     }
 }
 

@@ -135,6 +135,7 @@ async fn sqlite(window: Window, way: Way) -> Result<f64> {
     run(window, service, handlers, handled).await
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn failed(error: tidings::Error) -> anyhow::Error {
     anyhow!("{error}")
 }

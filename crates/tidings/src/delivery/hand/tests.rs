@@ -1,4 +1,4 @@
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tidings_core::{GroupName, Message, Receipt, Source, Topic, TopicPattern};
@@ -240,65 +240,4 @@ fn a_suspect_runs_alone() {
     f.end(1);
     let suspect = f.hand.next_suspect(7).unwrap();
     assert_eq!(f.number(suspect), 2);
-}
-
-/// Whatever happens, the counts are those of the messages, one of a key runs, and all that arrived leaves.
-#[test]
-fn the_counts_hold_through_any_course_of_events() {
-    let mut dice = crate::delivery::policy::Dice::new();
-    let mut draw = |below: u64| dice.draw() % below;
-    for _ in 0..200 {
-        let mut f = Fixture::new(Bounds { in_flight: 6, concurrency: 3, parked: 6, ..BOUNDS });
-        let mut done: HashMap<String, Vec<u64>> = HashMap::new();
-        let mut left = 40;
-        for _ in 0..10_000 {
-            if left > 0 && f.hand.room() > 0 {
-                left -= 1;
-                let key = ["", "a", "b", "c"][usize::try_from(draw(4)).unwrap()];
-                f.arrive(key);
-            }
-            f.start_all();
-            let running: Vec<Ticket> =
-                f.hand.items.iter().filter(|(_, item)| item.state == State::Running).map(|(ticket, _)| ticket).collect();
-            if let Some(ticket) = running.get(usize::try_from(draw(3)).unwrap()) {
-                match draw(4) {
-                    0 => f.hand.wait(*ticket, f.now.at + SECOND),
-                    1 => f.hand.bury(*ticket),
-                    _ => {
-                        let item = f.hand.end(*ticket).unwrap();
-                        let key = item.delivered.message.key().map_or("", |key| key.as_str());
-                        done.entry(key.into()).or_default().push(item.receipt.0[0]);
-                    }
-                }
-            }
-            let buried: Vec<Ticket> =
-                f.hand.items.iter().filter(|(_, item)| item.state == State::Burying).map(|(ticket, _)| ticket).collect();
-            buried.into_iter().filter(|_| draw(3) == 0).for_each(|ticket| drop(f.hand.end(ticket)));
-            f.now.at += SECOND / 4;
-            f.hand.wake(f.now.at);
-            check(&f.hand);
-            if left == 0 && f.hand.is_empty() {
-                break;
-            }
-        }
-        assert!(f.hand.is_empty() && f.hand.lanes.is_empty() && f.hand.ready.is_empty());
-        for (key, numbers) in done {
-            assert!(key.is_empty() || numbers.is_sorted(), "{key}: {numbers:?}");
-        }
-    }
-}
-
-fn check(hand: &Hand) {
-    let count = |wanted: fn(&Item) -> bool| hand.iter().filter(|item| wanted(item)).count();
-    assert_eq!(hand.running, count(|item| item.state == State::Running));
-    assert_eq!(hand.parked, count(|item| item.parked.is_some()));
-    assert_eq!(hand.ready.len(), count(|item| item.state == State::Ready));
-    assert!(hand.running <= hand.bounds.concurrency && hand.len() <= hand.bounds.in_flight + hand.bounds.parked);
-    let mut heads = HashMap::new();
-    for item in hand.iter().filter(|item| item.state != State::Queued) {
-        if let Some(key) = item.delivered.message.key() {
-            *heads.entry(key.as_str()).or_insert(0) += 1;
-        }
-    }
-    assert!(heads.values().all(|count| *count == 1), "{heads:?}");
 }

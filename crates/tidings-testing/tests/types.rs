@@ -112,6 +112,17 @@ async fn handlers_of_types_of_one_topic_are_one_subscription_and_each_gets_its_o
 }
 
 #[tokio::test]
+async fn a_handler_alone_on_its_topic_passes_over_what_is_of_another_type() {
+    let seen = Seen::default();
+    let service = TestService::start(Handlers::new().on(rename).with_state(seen.clone())).await.unwrap();
+    service.publish(&moved()).await.unwrap();
+    service.publish(&renamed()).await.unwrap();
+    assert_eq!(service.handled::<Renamed>().await.unwrap(), renamed());
+    assert_eq!(seen.all(), [format!("{:?}", renamed())]);
+    assert!(service.dead_letters().is_empty());
+}
+
+#[tokio::test]
 async fn handlers_that_cannot_be_one_subscription_are_refused() {
     let refused = async |handlers: Handlers<Seen>| {
         let handlers: Handlers = handlers.with_state(Seen::default());

@@ -101,7 +101,8 @@ pub(super) const fn types_of<E: Event>() -> &'static [&'static str] {
 }
 
 pub(super) fn decode<E: Event>(message: &Message) -> Result<E, Early> {
-    if !E::TYPES.is_empty() && is_another(message, E::TYPES) {
+    // An event without a type of its own takes what its topic has, whatever others call it.
+    if (!E::TYPES.is_empty() || E::TYPE != E::TOPIC) && is_another(message, types_of::<E>()) {
         return Err(Early::Handled);
     }
     E::from_message(message).map_err(|source| Early::Failed(Failure::reject(Undecodable { topic: E::TOPIC, source })))

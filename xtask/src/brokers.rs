@@ -2,7 +2,7 @@
 
 use crate::needs;
 use crate::run::{cargo, root, run, target};
-use crate::table::{ENGINES, table};
+use crate::table::{ENGINES, promises, table};
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::io::ErrorKind;
@@ -45,6 +45,12 @@ pub(crate) fn compare() -> Result<()> {
     match page.anew()? {
         None => println!("skipped: the table in {PAGE}, for not every broker's suite has run"),
         Some(made) if made == page.table => println!("the table in {PAGE} is what the suite says"),
+        // A slow machine is no reason to fail.
+        Some(made) if promises(&made) == promises(&page.table) => {
+            println!(
+                "the table in {PAGE} is what the suite says, but worse times or counts were seen than it has: `cargo xtask brokers-table` writes them"
+            );
+        }
         Some(made) => {
             let news = made.lines().filter(|line| !page.table.lines().any(|other| other == *line));
             bail!(

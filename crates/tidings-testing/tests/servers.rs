@@ -76,7 +76,9 @@ impl Victim {
         let folder = TempDir::new().unwrap();
         // PostgreSQL runs as an ordinary user.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).unwrap();
-        let mut command = Command::new(env::current_exe().unwrap());
+        // What a shell runs in the background ignores Ctrl-C, and so would all that it starts.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=INT").arg(env::current_exe().unwrap());
         command.args(["--exact", "the_test_that_ends", "--ignored", "--nocapture"]);
         command.env(ENDING, ending).env("TMPDIR", folder.path());
         for name in ["REQUIRE_SERVERS", "NATS_SERVER", "INITDB"] {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tidings_testing::servers::{Nats, NatsCluster, Postgres, Process, Shared, eventually};
 
-const ENDING: &str = "TIDINGS_TEST_ENDING";
+const ENDING: &str = "KIT_TEST_ENDING";
 const SOON: Duration = Duration::from_secs(60);
 
 /// One of each kind, and a shared one, which is never dropped.

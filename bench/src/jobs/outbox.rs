@@ -62,25 +62,22 @@ const INSERT: &str = "INSERT INTO facts (id, name, email) VALUES ($1, $2, $3)";
 /// A database with its outbox; the service that would relay never runs.
 pub(super) async fn outbox(url: &str, connections: u32) -> Result<(Service, Database, Outbox)> {
     let failed = |error: tidings::Error| anyhow!("{error}");
-    let service = Service::builder("bench", "0")
-        .without(Group::Grpc)
-        .arguments([
-            "bench",
-            "--database",
-            url,
-            "--database-connections",
-            &connections.to_string(),
-            "--broker",
-            "memory:",
-            "--log",
-            "warn",
-        ])
-        .environment::<&str, &str>([])
-        .init()
-        .map_err(failed)?;
+    let service = service(url, connections)?;
     let database = service.database().await.map_err(failed)?;
     let outbox = service.outbox(&database).await.map_err(failed)?;
     Ok((service, database, outbox))
+}
+
+/// A service with that database and the memory broker.
+pub(super) fn service(database: &str, connections: u32) -> Result<Service> {
+    let connections = connections.to_string();
+    let flags = ["--database", database, "--database-connections", &connections, "--broker", "memory:", "--log", "warn"];
+    Service::builder("bench", "0")
+        .without(Group::Grpc)
+        .arguments(["bench"].into_iter().chain(flags))
+        .environment::<&str, &str>([])
+        .init()
+        .map_err(|error| anyhow!("{error}"))
 }
 
 pub(super) fn event() -> Sent {

@@ -7,12 +7,12 @@ use tidings::{
     database::{Database, begin_immediate},
     handlers::Complete,
     service::Running,
-    settings::Group,
 };
 use tokio::time::Instant;
 
 use super::{
     Comparison, On, Variant, Window,
+    outbox::service,
     sent::{Handled, Sent, body, message, names, rate},
     variant,
 };
@@ -56,6 +56,7 @@ enum Way {
     Tx,
 }
 
+const CONNECTIONS: u32 = 16;
 const TABLE: &str = "CREATE TABLE facts (id TEXT PRIMARY KEY, name TEXT NOT NULL)";
 const INSERT: &str = "INSERT INTO facts (id, name) VALUES ($1, $2)";
 
@@ -117,7 +118,7 @@ macro_rules! handlers {
 }
 
 async fn postgres(window: Window, way: Way) -> Result<f64> {
-    let service = service(&window.place).await?;
+    let service = service(&window.place, CONNECTIONS)?;
     let Database::Postgres(pool) = service.database().await.map_err(failed)? else { return Err(anyhow!("not of Postgres")) };
     sqlx::query(TABLE).execute(&pool).await?;
     let handled = Handled::default();
@@ -127,7 +128,7 @@ async fn postgres(window: Window, way: Way) -> Result<f64> {
 
 async fn sqlite(window: Window, way: Way) -> Result<f64> {
     let folder = tempfile::tempdir()?;
-    let service = service(&format!("sqlite:{}", folder.path().join("bench.db").display())).await?;
+    let service = service(&format!("sqlite:{}", folder.path().join("bench.db").display()), CONNECTIONS)?;
     let Database::Sqlite(pool) = service.database().await.map_err(failed)? else { return Err(anyhow!("not of SQLite")) };
     sqlx::query(TABLE).execute(&pool).await?;
     let handled = Handled::default();
@@ -138,12 +139,6 @@ async fn sqlite(window: Window, way: Way) -> Result<f64> {
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn failed(error: tidings::Error) -> anyhow::Error {
     anyhow!("{error}")
-}
-
-async fn service(database: &str) -> Result<Service> {
-    let arguments = ["bench", "--database", database, "--broker", "memory:", "--log", "warn"];
-    let builder = Service::builder("bench", "0").without(Group::Grpc).arguments(arguments);
-    builder.environment::<&str, &str>([]).init().map_err(failed)
 }
 
 async fn run(window: Window, service: Service, handlers: impl Complete, handled: Handled) -> Result<f64> {

@@ -12,7 +12,7 @@ use crate::{Handlers, Publisher, Result, metrics::Metrics};
 use crate::{
     database::Database,
     handlers::Registration,
-    inbox::{self, Transactions},
+    inbox::{self, Joined},
     outbox::{Outbox, OutboxOptions, relay::Relay},
     readiness::Readiness,
 };
@@ -51,7 +51,7 @@ impl Harness {
         let mut storage = Storage::new(&ground, service);
         for registration in handlers.registrations(&GroupName::of_service(service)?)? {
             #[cfg(any(feature = "postgres", feature = "sqlite"))]
-            let registration = storage.with_transactions(registration, &drain, &mut runs).await?;
+            let registration = storage.join(registration, &drain, &mut runs).await?;
             let subscriber = Subscriber::subscribe(&ground, registration).await?;
             let drain = drain.clone();
             runs.spawn(async move { Ok(subscriber.run(drain).await?) });
@@ -86,18 +86,13 @@ impl<'a> Storage<'a> {
         Self { ground, service, outboxes: Vec::new() }
     }
 
-    async fn with_transactions(
-        &mut self,
-        registration: Registration,
-        drain: &Drain,
-        runs: &mut JoinSet<Result<()>>,
-    ) -> Result<Registration> {
+    async fn join(&mut self, registration: Registration, drain: &Drain, runs: &mut JoinSet<Result<()>>) -> Result<Registration> {
         let Some(database) = registration.handler.transactions_in().pop() else { return Ok(registration) };
-        inbox::prepare(&database).await?;
         let known = self.outboxes.iter().find(|(other, _)| other.is(&database)).map(|(_, outbox)| outbox.clone());
         let outbox = match known {
             Some(outbox) => outbox,
             None => {
+                inbox::prepare(&database).await?;
                 let source = Source::new(&format!("/{}", self.service))?;
                 let outbox = Outbox::open(&database, self.service, source, OutboxOptions::default()).await?;
                 let part = Readiness::new().part("outbox");
@@ -109,8 +104,8 @@ impl<'a> Storage<'a> {
                 outbox
             }
         };
-        let name = inbox::name_of(&registration, &self.ground.instance);
-        Ok(Registration { transactions: Some(Transactions::new(&database, outbox, name)), ..registration })
+        let joined = Some(Joined::of(&registration, database, outbox, &self.ground.instance));
+        Ok(Registration { joined, ..registration })
     }
 }
 

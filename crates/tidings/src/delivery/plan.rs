@@ -39,8 +39,7 @@ impl Plan {
         capabilities: Capabilities,
     ) -> Result<Self, SubscribeError> {
         #[cfg(any(feature = "postgres", feature = "sqlite"))]
-        let transactions =
-            registration.transactions.clone().map(|transactions| transactions.limited(&registration.options, limits));
+        let transactions = registration.joined.clone().map(|joined| joined.transactions(&registration.options, limits));
         let Registration { pattern, group, options, handler, name: handler_name, .. } = registration;
         let order = options.order.unwrap_or_default();
         let members = options.members.unwrap_or(Members::Share);
@@ -157,7 +156,7 @@ mod tests {
             handler: Arc::new(Nothing),
             name: "email::welcome",
             #[cfg(any(feature = "postgres", feature = "sqlite"))]
-            transactions: None,
+            joined: None,
         };
         Plan::of(registration, &Limits::default(), "test", capabilities)
             .map_err(|error| crate::error::Error::from(error).to_string())

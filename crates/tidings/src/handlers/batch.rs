@@ -113,10 +113,6 @@ impl BatchFailure {
         }
     }
 
-    pub(super) fn all(failure: Failure) -> Self {
-        Self(Failed::All(failure))
-    }
-
     /// What each of `count` events comes to. A place beyond them names none, so all are tried again.
     pub(super) fn outcomes(self, count: usize) -> Vec<Result<(), Failure>> {
         let all = |failure: Failure| {

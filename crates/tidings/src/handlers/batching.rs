@@ -168,7 +168,7 @@ where
         match A::extract(batch, &mut context, &self.state).await {
             Ok(arguments) => self.handler.call(arguments).await.into_batch_outcome(),
             Err(Early::Handled) => Ok(()),
-            Err(Early::Failed(failure)) => Err(BatchFailure::all(failure)),
+            Err(Early::Failed(failure)) => Err(failure.into()),
         }
     }
 }

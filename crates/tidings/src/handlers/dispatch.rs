@@ -61,7 +61,7 @@ pub(crate) struct Registration {
     pub(crate) handler: Arc<dyn Dispatch>,
     /// Where its transactions are begun, if it takes one; the service says so before it subscribes.
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
-    pub(crate) transactions: Option<crate::inbox::Transactions>,
+    pub(crate) joined: Option<crate::inbox::Joined>,
     /// The handler's type name, for logs and errors.
     pub(crate) name: &'static str,
 }

@@ -181,7 +181,7 @@ fn registration(entry: Entry<Arc<dyn Dispatch>>, default: &GroupName) -> Result<
         handler,
         name,
         #[cfg(any(feature = "postgres", feature = "sqlite"))]
-        transactions: None,
+        joined: None,
     })
 }
 

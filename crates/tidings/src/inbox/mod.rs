@@ -47,35 +47,36 @@ pub(crate) struct Transactions {
     pub(crate) statement: Duration,
 }
 
-impl Transactions {
-    /// Those of a subscription of a database.
-    pub(crate) fn new(database: &Database, outbox: Outbox, subscription: Text) -> Self {
-        // Until it is known what the subscription's own are.
-        let hold = match database {
+/// A subscription's place in a database: what its transactions are made of, but for their limits.
+#[derive(Debug, Clone)]
+pub(crate) struct Joined {
+    database: Database,
+    outbox: Outbox,
+    subscription: Text,
+}
+
+impl Joined {
+    /// The place of `registration` in its handler's database; of an instance's own subscription, the instance is part of the name.
+    pub(crate) fn of(registration: &Registration, database: Database, outbox: Outbox, instance: &str) -> Self {
+        let Registration { group, pattern, options, .. } = registration;
+        let subscription = match options.members {
+            Some(Members::Each) => format!("{group} {pattern} {instance}"),
+            _ => format!("{group} {pattern}"),
+        };
+        Self { database, outbox, subscription: subscription.into() }
+    }
+
+    /// Its transactions, within the limits of the subscription.
+    pub(crate) fn transactions(self, options: &Options, limits: &Limits) -> Transactions {
+        let attempt = options.timeout.unwrap_or(limits.handler_timeout);
+        let hold = match self.database {
             #[cfg(feature = "sqlite")]
-            Database::Sqlite(_) => Some(Duration::MAX),
+            Database::Sqlite(_) => Some(options.timeout.unwrap_or(limits.transaction_timeout.min(attempt))),
             #[cfg(feature = "postgres")]
             Database::Postgres(_) => None,
         };
-        Self { outbox, subscription, hold, statement: Duration::MAX }
+        Transactions { outbox: self.outbox, subscription: self.subscription, hold, statement: attempt }
     }
-
-    /// The same, within the limits of the subscription.
-    pub(crate) fn limited(self, options: &Options, limits: &Limits) -> Self {
-        let attempt = options.timeout.unwrap_or(limits.handler_timeout);
-        let hold = self.hold.map(|_| options.timeout.unwrap_or(limits.transaction_timeout.min(attempt)));
-        Self { hold, statement: attempt, ..self }
-    }
-}
-
-/// What the inbox calls a subscription; of an instance's own, its name is part of it.
-pub(crate) fn name_of(registration: &Registration, instance: &str) -> Text {
-    let Registration { group, pattern, options, .. } = registration;
-    match options.members {
-        Some(Members::Each) => format!("{group} {pattern} {instance}"),
-        _ => format!("{group} {pattern}"),
-    }
-    .into()
 }
 
 /// Makes the inbox's table, if it is absent.

@@ -43,7 +43,7 @@ fn placed(id: &str) -> Placed {
 
 /// All that a test's attempts ended with.
 #[derive(Debug, Default)]
-struct Seen(Mutex<Vec<String>>);
+pub(super) struct Seen(Mutex<Vec<String>>);
 
 impl Watch for Seen {
     fn ended(&self, attempt: &Attempt<'_>) {
@@ -57,11 +57,11 @@ impl Watch for Seen {
 }
 
 impl Seen {
-    fn all(&self) -> Vec<String> {
+    pub(super) fn all(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 
-    async fn until(&self, count: usize) -> Vec<String> {
+    pub(super) async fn until(&self, count: usize) -> Vec<String> {
         eventually(Duration::from_secs(20), async || self.all().len() >= count).await;
         self.all()
     }

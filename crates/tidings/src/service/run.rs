@@ -213,7 +213,7 @@ impl Running {
         let part = core.readiness.part("subscriptions");
         for registration in registrations {
             #[cfg(any(feature = "postgres", feature = "sqlite"))]
-            let registration = core.with_transactions(registration).await?;
+            let registration = core.join(registration).await?;
             let attempt = || Subscriber::subscribe(&ground, registration.clone());
             let subscriber = patiently(wait, &part, "broker", attempt, SubscribeError::is_transient).await?;
             let drain = self.drain.clone();

@@ -13,7 +13,7 @@ use crate::{
     Result,
     database::{Database, DatabaseError, DatabaseOptions},
     handlers::Registration,
-    inbox::{self, Transactions},
+    inbox::{self, Joined},
     outbox::{KeyLocks, Outbox, OutboxOptions, Wake},
     readiness::State,
 };
@@ -38,6 +38,10 @@ impl Storage {
 
     fn lock(&self) -> MutexGuard<'_, Vec<(Database, Outbox)>> {
         self.outboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn inboxes(&self) -> MutexGuard<'_, Vec<Database>> {
+        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The service's own database, if it is open.
@@ -98,26 +102,24 @@ impl Core {
     }
 
     /// The registration, with what its handler's transactions need: inbox and outbox in the database that it names.
-    pub(super) async fn with_transactions(&self, registration: Registration) -> Result<Registration> {
+    pub(super) async fn join(&self, registration: Registration) -> Result<Registration> {
         let Some(database) = registration.handler.transactions_in().pop() else { return Ok(registration) };
-        inbox::prepare(&database).await?;
+        if !self.storage.inboxes().iter().any(|known| known.is(&database)) {
+            inbox::prepare(&database).await?;
+            self.storage.inboxes().push(database.clone());
+        }
         let known = self.storage.outboxes().into_iter().find(|(other, _)| other.is(&database));
         let outbox = match known {
             Some((_, outbox)) => outbox,
             None => self.outbox(&database).await?,
         };
-        let name = inbox::name_of(&registration, &self.instance);
-        let transactions = Some(Transactions::new(&database, outbox, name));
-        let mut inboxes = self.storage.inboxes.lock().unwrap_or_else(PoisonError::into_inner);
-        if !inboxes.iter().any(|other| other.is(&database)) {
-            inboxes.push(database);
-        }
-        Ok(Registration { transactions, ..registration })
+        let joined = Some(Joined::of(&registration, database, outbox, &self.instance));
+        Ok(Registration { joined, ..registration })
     }
 
     /// The inboxes, and how long each remembers a message: as long as the broker may bring it again.
     pub(super) async fn inboxes(&self) -> Result<Vec<(Database, Duration)>> {
-        let inboxes = self.storage.inboxes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let inboxes = self.storage.inboxes().clone();
         if inboxes.is_empty() {
             return Ok(Vec::new());
         }

@@ -2,19 +2,17 @@
 
 #![cfg(all(feature = "memory", feature = "postgres", feature = "sqlite"))]
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tidings_testing::servers::{Postgres, Shared, eventually};
 
 use super::*;
 use crate::{
-    __private::{Attempt, Ended, Harness, Watch},
+    __private::{Harness, Watch},
     Event, Handler, Handlers, Publisher, Retry, Source, State,
     database::DatabaseOptions,
     handlers::SubscriptionName,
+    inbox::tests::Seen,
 };
 
 #[derive(Debug, Event, serde::Serialize, serde::Deserialize)]
@@ -36,19 +34,6 @@ async fn mail(_: Created, State(mails): State<Mails>) -> Result<(), Failure> {
     }
     mails.sent.fetch_add(1, Ordering::SeqCst);
     Ok(())
-}
-
-#[derive(Debug, Default)]
-struct Seen(Mutex<Vec<String>>);
-
-impl Watch for Seen {
-    fn ended(&self, attempt: &Attempt<'_>) {
-        let ended = match attempt.ended {
-            Ended::Handled => "handled".to_owned(),
-            Ended::Failed { error, .. } | Ended::GivenUp { error } => error.to_owned(),
-        };
-        self.0.lock().unwrap().push(ended);
-    }
 }
 
 struct Bench {
@@ -96,7 +81,7 @@ impl Bench {
     }
 
     async fn handled(&self, count: usize) {
-        let handled = || self.seen.0.lock().unwrap().iter().filter(|ended| *ended == "handled").count();
+        let handled = || self.seen.all().iter().filter(|ended| *ended == "handled").count();
         eventually(Duration::from_secs(20), async || handled() >= count).await;
     }
 
@@ -120,12 +105,12 @@ async fn a_field_is_done_once_whatever_message_brings_it_and_across_restarts() {
                 bench.publish("ada", n).await;
                 bench.publish("grace", n).await;
             }
-            let before = bench.seen.0.lock().unwrap().len();
+            let before = bench.seen.all().len();
             bench.handled(before / 20 * 20 + 20).await;
             harness.stop().await.unwrap();
         }
         assert_eq!(bench.sent(), 2);
-        assert!(bench.seen.0.lock().unwrap().iter().all(|ended| ended == "handled"), "nobody had to wait for an expiry");
+        assert!(bench.seen.all().iter().all(|ended| ended == "handled"), "nobody had to wait for an expiry");
     }
 }
 
@@ -149,7 +134,7 @@ async fn what_failed_is_tried_again_at_once() {
         let harness = bench.start(bench.dedup().await.by(|created: &Created| created.user.clone())).await;
         bench.publish("ada", 1).await;
         bench.handled(1).await;
-        assert_eq!(bench.seen.0.lock().unwrap().len(), 4);
+        assert_eq!(bench.seen.all().len(), 4);
         assert_eq!(bench.sent(), 1);
         harness.stop().await.unwrap();
     }
@@ -200,7 +185,7 @@ async fn what_is_done_but_could_not_be_recorded_is_not_done_again() {
     let full = "CREATE TRIGGER full BEFORE UPDATE ON tidings_dedup BEGIN SELECT RAISE(ABORT, 'disk is full'); END";
     sqlx::raw_sql(full).execute(pool).await.unwrap();
     bench.publish("ada", 1).await;
-    eventually(Duration::from_secs(20), async || bench.seen.0.lock().unwrap().len() >= 3).await;
+    bench.seen.until(3).await;
     sqlx::raw_sql("DROP TRIGGER full").execute(pool).await.unwrap();
     bench.handled(1).await;
     assert_eq!(bench.sent(), 1);

@@ -1,6 +1,8 @@
 //! What can go wrong with a broker, one type a family of calls.
 
-use crate::{BoxError, InvalidName};
+use std::time::Duration;
+
+use crate::{BoxError, InvalidName, url::Time};
 
 /// Why a broker could not be opened, subscribed to, read or settled with.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +90,26 @@ pub enum PublishError {
     /// The engine said no, and will say so again.
     #[error("not published: the broker refused: {0}")]
     Refused(String),
+    /// Something was asked for that this broker cannot do: nothing was sent or stored, and it will say so again.
+    #[error("not published: {broker} cannot {capability}; {instead}")]
+    Unsupported {
+        /// Which broker.
+        broker: &'static str,
+        /// What it cannot do.
+        capability: &'static str,
+        /// What to use instead.
+        instead: &'static str,
+    },
+    /// It was to be held back for longer than this broker holds messages back: nothing was sent or stored.
+    #[error("not published: a delay of {} is too long; {broker} holds a message back for {} at most, keep what is for later in a table of your own", Time(*.delay), Time(*.limit))]
+    DelayTooLong {
+        /// Which broker.
+        broker: &'static str,
+        /// What was asked for, from now on.
+        delay: Duration,
+        /// What it can do: [`Capabilities::longest_delay`](crate::Capabilities::longest_delay).
+        limit: Duration,
+    },
     /// The topic, key or a header cannot be sent.
     #[error(transparent)]
     Name(#[from] InvalidName),

@@ -21,9 +21,16 @@ pub struct Message {
     pub(crate) key: Option<Key>,
     // What many messages do without is apart: a message is moved often on its way.
     pub(crate) trace: Option<Box<TraceContext>>,
-    pub(crate) dedup: Option<Box<Text>>,
+    pub(crate) rare: Option<Box<Rare>>,
     pub(crate) headers: Headers,
     pub(crate) body: Bytes,
+}
+
+/// What hardly any message has; absent, not empty, when there is nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Rare {
+    dedup: Option<Text>,
+    due: Option<SystemTime>,
 }
 
 impl Message {
@@ -39,7 +46,7 @@ impl Message {
             content_type: None,
             key: None,
             trace: None,
-            dedup: None,
+            rare: None,
             headers: Headers::new(),
             body,
         })
@@ -52,13 +59,13 @@ impl Message {
     }
 
     /// What arrives of it where the body alone is sent (`?wire=bare`): a new message from `source`. The framework's own, such as
-    /// dead letters, are sent whole on every wire.
+    /// dead letters, are sent whole on every wire. When it is [due](Message::due) stays: that is for the broker, and on no wire.
     #[must_use]
     pub fn bare(&self, source: &Source) -> Self {
         if self.topic().is_reserved() {
             return self.clone();
         }
-        Self::builder(self.topic().clone(), source.clone(), self.body().clone()).build()
+        Self::builder(self.topic().clone(), source.clone(), self.body().clone()).due(self.due()).build()
     }
 
     /// Where it is published.
@@ -143,7 +150,19 @@ impl Message {
     #[inline]
     #[must_use]
     pub fn own_dedup_id(&self) -> Option<&Text> {
-        self.dedup.as_deref()
+        self.rare.as_ref()?.dedup.as_ref()
+    }
+
+    /// Before when nobody is to get it: what `Publish::delay` asked for. Absent when it is to be delivered at once, and on all
+    /// that is delivered.
+    ///
+    /// An attribute for the broker that it is published to, which holds the message back until then, or refuses it
+    /// ([`Capabilities::longest_delay`](crate::Capabilities::longest_delay)). It is no header and on no wire: whoever sends a message cannot make it up,
+    /// nor can a header that somebody names so.
+    #[inline]
+    #[must_use]
+    pub fn due(&self) -> Option<SystemTime> {
+        self.rare.as_ref()?.due
     }
 
     /// The bytes it takes on a wire, about: body, headers and attributes.
@@ -275,7 +294,19 @@ impl MessageBuilder {
     /// What an engine compares instead of source and id (see [`Message::dedup_id`]).
     #[inline]
     pub fn dedup_id(mut self, dedup: impl Into<Text>) -> Self {
-        self.0.dedup = Some(Box::new(dedup.into()));
+        self.0.rare.get_or_insert_default().dedup = Some(dedup.into());
+        self
+    }
+
+    /// Before when nobody is to get it (see [`Message::due`]); `None` for at once.
+    #[inline]
+    pub fn due(mut self, due: impl Into<Option<SystemTime>>) -> Self {
+        let due = due.into();
+        // Most have none, and need no place for it.
+        if due.is_some() || self.0.rare.is_some() {
+            self.0.rare.get_or_insert_default().due = due;
+            self.0.rare.take_if(|rare| **rare == Rare::default());
+        }
         self
     }
 
@@ -335,6 +366,18 @@ mod tests {
         assert_eq!(copy.id(), message.id());
         assert_eq!(copy, message);
         assert_ne!(message, other);
+    }
+
+    #[test]
+    fn what_hardly_any_message_has_costs_the_others_no_bytes() {
+        let due = SystemTime::UNIX_EPOCH;
+        let late = message().due(due).build();
+        assert_eq!(late.due(), Some(due));
+        assert_eq!(late.bare(&Source::new("/bare").unwrap()).due(), Some(due));
+        assert!(late.into_builder().due(None).build().rare.is_none());
+        let own = message().dedup_id("own").due(due).due(None).build();
+        assert_eq!((own.due(), own.own_dedup_id().map(Text::as_str)), (None, Some("own")));
+        assert!(size_of::<Message>() <= 232);
     }
 
     #[test]

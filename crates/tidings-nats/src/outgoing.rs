@@ -1,7 +1,7 @@
 //! A message as what the client sends, in the form of the chosen wire.
 
 use async_nats::{Subject, header::NATS_MESSAGE_ID, message::OutboundMessage};
-use tidings_core::{BrokerError, Message, PublishError, PublishFailures, Text, Topic};
+use tidings_core::{BrokerError, Capabilities, Message, PublishError, PublishFailures, Text, Topic};
 
 use crate::{envelope, headers::Outgoing, settings::Wire};
 
@@ -23,6 +23,10 @@ pub(crate) fn of(
 ) -> Result<OutboundMessage, PublishError> {
     // A server cuts the connection of whoever sends it a subject that is none.
     message.topic().check_for_publish()?;
+    if message.due().is_some() {
+        // Neither can hold one back; the framework has asked before.
+        Capabilities::default().check_due(if dedup.is_some() { "jetstream" } else { "nats" }, message)?;
+    }
     // Why a message was given up stands in its attributes.
     let wire = if message.topic().is_reserved() { Wire::CloudEvents } else { wire };
     let mut headers = if wire == Wire::CloudEvents { Outgoing::of(message) } else { Outgoing::default() };
@@ -75,6 +79,15 @@ mod tests {
         assert!(of(&message(limit + 1), Wire::Bare, None, 100_000).is_err());
         assert!(of(&message(limit), Wire::CloudEvents, None, 100_000).is_err());
         assert!(of(&message(limit * 3 / 4), Wire::GoMicro, None, 100_000).is_err());
+    }
+
+    #[test]
+    fn what_is_due_later_is_refused_and_what_was_due_goes() {
+        let due =
+            |wait| message(1).into_builder().due(std::time::SystemTime::now() + std::time::Duration::from_secs(wait)).build();
+        let refused = of(&due(60), Wire::CloudEvents, None, 100_000).map(drop).unwrap_err();
+        assert!(matches!(refused, PublishError::Unsupported { broker: "nats", .. }), "{refused}");
+        assert!(of(&due(0), Wire::CloudEvents, None, 100_000).is_ok());
     }
 
     #[test]

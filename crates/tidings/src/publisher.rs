@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use prometheus_client::metrics::counter::Counter;
-use tidings_core::{Broker, Event, Headers, Key, Message, PublishError, Source, Text, Topic, TraceContext};
+use tidings_core::{Broker, Capabilities, Event, Headers, Key, Message, PublishError, Source, Text, Topic, TraceContext};
 
 use crate::Publish;
 
@@ -50,10 +50,11 @@ impl Publisher {
         async move { send(&*broker, &message?, &published).await }
     }
 
-    /// Publishes events with a key or headers that differ from their own, all in one batch.
+    /// Publishes events with a key or headers that differ from their own, or later, all in one batch.
     ///
     /// # Errors
-    /// As [`Publisher::publish`]; where several were not taken, the first one's. Others may have been published.
+    /// As [`Publisher::publish`]; where several were not taken, the first one's. Others may have been published, but for a delay
+    /// that the broker cannot keep: then none was.
     ///
     /// # Cancel safety
     /// A dropped future may or may not have published.
@@ -69,6 +70,7 @@ impl Publisher {
     }
 
     pub(crate) async fn publish_messages(&self, messages: &[Message]) -> Result<(), PublishError> {
+        self.check_due(messages)?;
         let published = self.broker.publish(messages).await;
         let failed = published.as_ref().err().map_or(0, |failures| failures.failed().len());
         self.published.inc_by((messages.len() - failed.min(messages.len())) as u64);
@@ -83,8 +85,22 @@ impl Publisher {
     /// # Cancel safety
     /// A dropped future may or may not have published.
     pub async fn publish_message(&self, message: &Message) -> Result<(), PublishError> {
+        self.check_due(std::slice::from_ref(message))?;
         send(&*self.broker, message, &self.published).await
     }
+
+    /// Before anything is sent: a broker that cannot hold back what is due later may not know of that, and send it at once.
+    fn check_due(&self, messages: &[Message]) -> Result<(), PublishError> {
+        match messages.iter().any(|message| message.due().is_some()) {
+            true => check_due(messages, self.broker.name(), &self.broker.capabilities()),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Whether that broker can publish all of these as late as they are due.
+pub(crate) fn check_due(messages: &[Message], broker: &'static str, able: &Capabilities) -> Result<(), PublishError> {
+    messages.iter().try_for_each(|message| able.check_due(broker, message))
 }
 
 async fn send(broker: &dyn Broker, message: &Message, published: &Counter) -> Result<(), PublishError> {

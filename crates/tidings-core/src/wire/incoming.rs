@@ -110,7 +110,7 @@ impl Incoming {
             content_type: self.content_type,
             key: self.key,
             trace: trace.map(Box::new),
-            dedup: None,
+            rare: None,
             headers: self.headers,
             body: self.body,
         }

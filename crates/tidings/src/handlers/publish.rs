@@ -1,6 +1,9 @@
-//! Events to publish, with what differs from their own key and headers.
+//! Events to publish, with what differs from their own key and headers, and when.
 
-use std::fmt;
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use tidings_core::{Event, Headers, Key, Message, PublishError};
 
@@ -31,6 +34,7 @@ pub struct Publish<E> {
     events: Vec<E>,
     key: Option<String>,
     headers: Vec<(String, String)>,
+    delay: Duration,
 }
 
 impl<E: Event> Publish<E> {
@@ -41,7 +45,7 @@ impl<E: Event> Publish<E> {
 
     /// Many events, in this order.
     pub fn many(events: impl IntoIterator<Item = E>) -> Self {
-        Self { events: events.into_iter().collect(), key: None, headers: Vec::new() }
+        Self { events: events.into_iter().collect(), key: None, headers: Vec::new(), delay: Duration::ZERO }
     }
 
     /// None.
@@ -60,13 +64,47 @@ impl<E: Event> Publish<E> {
         self
     }
 
+    /// Delivers them not earlier than this long from when they are published, answered by the handler or written into the
+    /// outbox, and soon after. A zero delay is none.
+    ///
+    /// The broker holds them back and publishes them when they are due: every group gets them that is there then, whenever it came, and
+    /// of their key they are the latest. What is published of that key meanwhile does not wait for them.
+    ///
+    /// `memory:` (for as long as its process lives) and `sqlite:` can do that, for up to 7 days. On other brokers publishing is an
+    /// error ([`PublishError::Unsupported`]), and so is a longer delay ([`PublishError::DelayTooLong`]): nothing was sent or stored
+    /// then. The time is the machine's: where another one holds the messages back, the difference of their clocks counts.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidings::{Handlers, Publish};
+    ///
+    /// # #[derive(tidings::Event, serde::Serialize, serde::Deserialize)]
+    /// # #[event(topic = "order.placed", key = "id")]
+    /// # struct Placed { id: String }
+    /// # #[derive(tidings::Event, serde::Serialize, serde::Deserialize)]
+    /// # #[event(topic = "order.reminded", key = "id")]
+    /// # struct Remind { id: String }
+    /// async fn remind(order: Placed) -> Publish<Remind> {
+    ///     Publish::one(Remind { id: order.id }).delay(Duration::from_secs(3_600))
+    /// }
+    ///
+    /// let handlers: Handlers = Handlers::new().on(remind);
+    /// ```
+    pub fn delay(self, delay: Duration) -> Self {
+        Self { delay, ..self }
+    }
+
     /// Their messages, each made by `make` of the event alone.
     pub(crate) fn messages(&self, make: impl Fn(&E) -> Result<Message, PublishError>) -> Result<Vec<Message>, PublishError> {
         let key = self.key.as_deref().map(Key::new).transpose()?;
+        let due = self.due();
         let own = |event| {
             let mut message = make(event)?;
             if key.is_some() {
                 message = message.into_builder().key(key.clone()).build();
+            }
+            if due.is_some() {
+                message = message.into_builder().due(due).build();
             }
             if self.headers.is_empty() {
                 return Ok(message);
@@ -78,6 +116,13 @@ impl<E: Event> Publish<E> {
             Ok(message.into_builder().headers(headers).build())
         };
         self.events.iter().map(own).collect()
+    }
+
+    /// What no clock can tell is later than any broker takes, and refused as that.
+    fn due(&self) -> Option<SystemTime> {
+        const LATE: Duration = Duration::from_secs(1 << 32);
+        let now = SystemTime::now();
+        (!self.delay.is_zero()).then(|| now.checked_add(self.delay.min(LATE)).unwrap_or(now))
     }
 }
 

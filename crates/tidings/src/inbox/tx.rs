@@ -110,10 +110,10 @@ impl<Db: TxDatabase> Tx<Db> {
         async move { self.publish_messages(messages?).await }
     }
 
-    /// Publishes events with a key or headers that differ from their own, when the handler succeeds.
+    /// Publishes events with a key or headers that differ from their own, or later, when the handler succeeds.
     ///
     /// # Errors
-    /// As [`Outbox::publish`].
+    /// As [`Outbox::send`].
     ///
     /// # Cancel safety
     /// As [`Tx::publish`].

@@ -18,14 +18,14 @@ mod row;
 mod schema;
 mod transaction;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use tidings_core::{Event, Message, PublishError, Source};
+use tidings_core::{Broker, Capabilities, Event, Message, PublishError, Source};
 
 use crate::{
     Publish,
     database::{Database, DatabaseError},
-    publisher::message_of,
+    publisher::{check_due, message_of},
 };
 use publish::Insert;
 use relay::Hot;
@@ -56,6 +56,8 @@ pub struct Outbox {
     source: Source,
     wake: Wake,
     hot: Hot,
+    /// The broker that the rows go to, once its relay was made: what it cannot do is refused here, while the caller can still tell.
+    broker: Arc<OnceLock<(&'static str, Capabilities)>>,
 }
 
 /// How an outbox writes and its relay reads.
@@ -103,7 +105,12 @@ impl Outbox {
     ) -> Result<Self, DatabaseError> {
         database.migrate(&schema::MIGRATIONS).await?;
         let insert = Insert { service: service.to_owned(), locks: options.key_locks, notify: options.wake == Wake::Notify };
-        Ok(Self { insert: Arc::new(insert), source, wake: options.wake, hot: Hot::default() })
+        Ok(Self { insert: Arc::new(insert), source, wake: options.wake, hot: Hot::default(), broker: Arc::default() })
+    }
+
+    /// Says which broker the rows go to.
+    pub(crate) fn goes_to(&self, broker: &dyn Broker) {
+        self.broker.get_or_init(|| (broker.name(), broker.capabilities()));
     }
 
     /// Publishes one event, when the transaction commits.
@@ -142,10 +149,15 @@ impl Outbox {
         async move { self.publish_messages(tx, messages?).await }
     }
 
-    /// Publishes events with a key or headers that differ from their own, in one statement, when the transaction commits.
+    /// Publishes events with a key or headers that differ from their own, or later, in one statement, when the transaction
+    /// commits.
+    ///
+    /// A delay counts from this call. The row goes to the broker as others do, and the broker holds the event back.
     ///
     /// # Errors
-    /// As [`Outbox::publish`]; then none is published.
+    /// As [`Outbox::publish`], and when the service's broker cannot delay events for so long; then nothing is written. Before
+    /// the service runs, its broker is not known here: such a row is written, and the relay puts it aside in
+    /// `tidings_outbox_rejected`.
     ///
     /// # Cancel safety
     /// As [`Outbox::publish`].
@@ -171,6 +183,9 @@ impl Outbox {
         tx: &mut T,
         mut messages: Vec<Message>,
     ) -> Result<(), PublishError> {
+        if let Some((broker, able)) = self.broker.get() {
+            check_due(&messages, broker, able)?;
+        }
         messages.sort_by(|one, other| one.key().cmp(&other.key()));
         self.insert.rows(tx, &messages).await?;
         self.hot.mark();

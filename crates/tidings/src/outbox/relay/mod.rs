@@ -83,6 +83,7 @@ enum End {
 
 impl Relay {
     pub(crate) fn new(database: Database, outbox: &Outbox, broker: Arc<dyn Broker>, metrics: OutboxMetrics, part: Part) -> Self {
+        outbox.goes_to(&*broker);
         let store = Store { database, service: outbox.service().to_owned() };
         Self { sender: Sender { broker, store, metrics }, hot: outbox.hot(), part, wake: outbox.wake() }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidings_core::{Broker, Link, Message, PublishError};
+use tidings_core::{Broker, Link, PublishError};
 
 use super::{plan::Taken, store::Store};
 use crate::{error::chain, metrics::OutboxMetrics};
@@ -30,12 +30,7 @@ pub(super) struct Sender {
 impl Sender {
     /// Publishes `batch`; `link` is what the last flush answered before it.
     pub(super) async fn send(self, batch: Vec<Taken>, link: Link) -> Sent {
-        let messages: Vec<Message> = batch.iter().map(|row| row.message.clone()).collect();
-        let failed = match self.broker.publish(&messages).await {
-            Ok(()) => Vec::new(),
-            Err(failures) => failures.into_failed(),
-        };
-        drop(messages);
+        let failed = self.publish(&batch).await;
         let flushed = self.broker.flush().await;
         let arrived = matches!(flushed, Ok(now) if now == link);
         let mut sent = Sent { gone: Vec::new(), again: Vec::new(), link: flushed.as_ref().ok().copied(), trouble: None };
@@ -61,6 +56,28 @@ impl Sender {
                 Some(flushed.err().map_or_else(|| "the connection broke on the way".to_owned(), |error| chain(&error)));
         }
         self.settle(sent, rejected).await
+    }
+
+    /// Publishes; answers what the broker did not take, by its place.
+    async fn publish(&self, batch: &[Taken]) -> Vec<(usize, PublishError)> {
+        let (mut messages, mut places, mut failed) =
+            (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()), Vec::new());
+        for (place, row) in batch.iter().enumerate() {
+            // Written for another broker, or before this one was known, which may not look at when a message is due.
+            if row.message.due().is_some()
+                && let Err(error) = self.broker.capabilities().check_due(self.broker.name(), &row.message)
+            {
+                failed.push((place, error));
+            } else {
+                messages.push(row.message.clone());
+                places.push(place);
+            }
+        }
+        if let Err(failures) = self.broker.publish(&messages).await {
+            failed.extend(failures.into_failed().into_iter().filter_map(|(at, error)| Some((*places.get(at)?, error))));
+            failed.sort_unstable_by_key(|(place, _)| *place);
+        }
+        failed
     }
 
     /// A row is gone when the database says so, and not before: else a look would bring it again.

@@ -15,7 +15,7 @@ use tidings_core::{BoxFuture, BrokerError, Delivery, Fetch, Fetched, Link, Messa
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
-    consumer::{Consumer, LEASE},
+    consumer::{Consumer, OURS},
     gate::{Gate, Next, Shut},
     held::{Place, Word, ack, nak_now},
     pulls::{EXPIRES, LARGEST, Pulls},
@@ -163,7 +163,7 @@ impl PullFetch {
         self.pulls.arrived();
         let Some(reply) = message.reply.clone() else { return };
         let Some(place) = Place::of(&reply) else { return };
-        self.buffer.push_back(Arrival { message, reply, place, until: since + LEASE });
+        self.buffer.push_back(Arrival { message, reply, place, until: since + OURS });
         if place.deliveries == 1 && !self.gate.is_open() {
             self.gate.newer_came(Instant::now());
             if self.gate.is_open() {
@@ -195,12 +195,12 @@ impl PullFetch {
         while self.buffer.front().is_some_and(|arrival| arrival.until <= now) {
             self.buffer.pop_front();
         }
-        let old = self.buffer.front().is_some_and(|arrival| arrival.until <= now + (LEASE - UNSEEN));
+        let old = self.buffer.front().is_some_and(|arrival| arrival.until <= now + (OURS - UNSEEN));
         if old && self.pulls.outstanding(now).is_none() {
             self.words.extend(self.buffer.drain(..).map(|arrival| nak_now(arrival.reply)));
         }
         if max > 0 {
-            self.words.extend(self.hand.held.take_handed_back());
+            self.words.extend(self.hand.held.take_handed_back(now));
         }
     }
 

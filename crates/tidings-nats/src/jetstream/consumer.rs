@@ -17,8 +17,11 @@ use super::{
 };
 use crate::names;
 
-/// How long a delivery is ours without a word. Short, for after a broken connection an ordered subscription waits so long.
+/// How long the server waits for a word about a delivery. Short, for after a broken connection an ordered subscription waits so long.
 pub(super) const LEASE: Duration = Duration::from_secs(10);
+/// How long we count on it: the server's clock began before the message came, and a word about one whose lease has just ended
+/// would be taken for a word about its next delivery, so that it comes twice more.
+pub(super) const OURS: Duration = LEASE.saturating_sub(Duration::from_secs(1));
 /// Deliveries that a group may have in hand. With the server's own 1,000 a stuck instance starves the others; a number that
 /// follows a setting would make the existing consumer one with other settings.
 pub(super) const MAX_UNSETTLED: usize = 65_536;

@@ -88,10 +88,11 @@ impl Held {
         (attempts, lost)
     }
 
-    /// Settles a batch; what to tell the server. What is handed back stays until there is nobody here to take it again.
-    pub(super) fn settle(&self, batch: &[(Receipt, Outcome)]) -> Vec<Word> {
+    /// Settles a batch; what to tell the server. What is handed back stays until there is nobody here to take it again, and
+    /// what is to come again does so without a word when its lease has ended.
+    pub(super) fn settle(&self, batch: &[(Receipt, Outcome)], now: Instant) -> Vec<Word> {
         let mut state = self.lock();
-        batch.iter().filter_map(|(receipt, outcome)| state.settle(*receipt, *outcome)).collect()
+        batch.iter().filter_map(|(receipt, outcome)| state.settle(*receipt, *outcome, now)).collect()
     }
 
     /// What keeps the leases of these, and those that are lost.
@@ -121,13 +122,13 @@ impl Held {
         }
     }
 
-    /// What was handed back, in the stream's order.
-    pub(super) fn take_handed_back(&self) -> Vec<Word> {
+    /// What was handed back and is still ours, in the stream's order.
+    pub(super) fn take_handed_back(&self, now: Instant) -> Vec<Word> {
         let mut state = self.lock();
         if std::mem::take(&mut state.back) == 0 {
             return Vec::new();
         }
-        let mut back: Vec<_> = state.entries.extract_if(|_, entry| entry.back).collect();
+        let mut back: Vec<_> = state.entries.extract_if(|_, entry| entry.back).filter(|(_, entry)| entry.until > now).collect();
         back.sort_unstable_by_key(|(stream, _)| *stream);
         back.into_iter().map(|(_, entry)| (entry.reply, NAK)).collect()
     }
@@ -168,7 +169,7 @@ impl State {
         Some(entry)
     }
 
-    fn settle(&mut self, receipt: Receipt, outcome: Outcome) -> Option<Word> {
+    fn settle(&mut self, receipt: Receipt, outcome: Outcome, now: Instant) -> Option<Word> {
         let entry = self.find(receipt)?;
         if outcome == Outcome::HandBack {
             let first = !std::mem::replace(&mut entry.back, true);
@@ -176,14 +177,14 @@ impl State {
             return None;
         }
         let stream = receipt.0[0];
-        let reply = self.remove(stream)?.reply;
+        let Entry { reply, until, .. } = self.remove(stream)?;
         self.settled += 1;
         let word = match outcome {
             Outcome::Ack => ACK,
             Outcome::Reject => TERM,
             Outcome::Retry { after, attempts } => {
                 self.remember(stream, attempts);
-                return Some((reply, nak(after)));
+                return (until > now).then(|| (reply, nak(after)));
             }
             Outcome::HandBack => NAK,
         };
@@ -256,29 +257,32 @@ mod tests {
             take(&held, stream, stream, now);
         }
         let after = Duration::from_secs(2);
-        let words = held.settle(&[
-            (place(1, 1).receipt(), Outcome::Ack),
-            (place(2, 2).receipt(), Outcome::Reject),
-            (place(3, 3).receipt(), Outcome::Retry { after, attempts: 1 }),
-            (place(4, 4).receipt(), Outcome::Retry { after: Duration::ZERO, attempts: 1 }),
-            (place(5, 5).receipt(), Outcome::HandBack),
-            (place(1, 1).receipt(), Outcome::Reject),
-            (place(9, 9).receipt(), Outcome::Ack),
-        ]);
+        let words = held.settle(
+            &[
+                (place(1, 1).receipt(), Outcome::Ack),
+                (place(2, 2).receipt(), Outcome::Reject),
+                (place(3, 3).receipt(), Outcome::Retry { after, attempts: 1 }),
+                (place(4, 4).receipt(), Outcome::Retry { after: Duration::ZERO, attempts: 1 }),
+                (place(5, 5).receipt(), Outcome::HandBack),
+                (place(1, 1).receipt(), Outcome::Reject),
+                (place(9, 9).receipt(), Outcome::Ack),
+            ],
+            now,
+        );
         let expected = ["ack.1.1 +ACK", "ack.2.2 +TERM", "ack.3.3 -NAK {\"delay\":2000000000}", "ack.4.4 -NAK"];
         assert_eq!(said(&words), expected);
         assert_eq!((held.len(), held.settled()), (1, 4));
-        assert_eq!(said(&held.take_handed_back()), ["ack.5.5 -NAK"]);
-        assert!(held.take_handed_back().is_empty());
+        assert_eq!(said(&held.take_handed_back(now)), ["ack.5.5 -NAK"]);
+        assert!(held.take_handed_back(now).is_empty());
     }
 
     #[test]
     fn attempts_are_remembered_until_it_is_settled_for_good() {
         let (held, now) = (Held::default(), Instant::now());
         assert_eq!(take(&held, 7, 1, now).0, 0);
-        held.settle(&[(place(7, 1).receipt(), Outcome::Retry { after: LEASE, attempts: 3 })]);
+        held.settle(&[(place(7, 1).receipt(), Outcome::Retry { after: LEASE, attempts: 3 })], now);
         assert_eq!(take(&held, 7, 2, now).0, 3);
-        held.settle(&[(place(7, 2).receipt(), Outcome::Ack)]);
+        held.settle(&[(place(7, 2).receipt(), Outcome::Ack)], now);
         assert_eq!(take(&held, 7, 3, now).0, 0);
     }
 
@@ -287,7 +291,7 @@ mod tests {
         let (held, now) = (Held::default(), Instant::now());
         take(&held, 7, 1, now);
         assert_eq!(take(&held, 7, 2, now).1, [place(7, 1).receipt()]);
-        assert!(held.settle(&[(place(7, 1).receipt(), Outcome::Ack)]).is_empty());
+        assert!(held.settle(&[(place(7, 1).receipt(), Outcome::Ack)], now).is_empty());
         assert_eq!(held.len(), 1);
     }
 
@@ -303,15 +307,30 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_said_of_what_comes_again_by_itself() {
+        let (held, now) = (Held::default(), Instant::now());
+        for stream in 1..=4 {
+            take(&held, stream, stream, now);
+        }
+        held.settle(&[(place(1, 1).receipt(), Outcome::HandBack)], now);
+        let retry = Outcome::Retry { after: Duration::ZERO, attempts: 1 };
+        let words = held.settle(&[(place(2, 2).receipt(), retry), (place(3, 3).receipt(), Outcome::Ack)], now + LEASE);
+        assert_eq!(said(&words), ["ack.3.3 +ACK"]);
+        assert!(held.take_handed_back(now + LEASE).is_empty());
+        assert!(held.take_all(std::iter::empty(), now + LEASE).is_empty());
+        assert_eq!(take(&held, 2, 5, now + LEASE).0, 1);
+    }
+
+    #[test]
     fn what_is_left_goes_back_in_the_streams_order() {
         let (held, now) = (Held::default(), Instant::now());
         for stream in [5, 3, 4] {
             take(&held, stream, stream, now);
         }
-        held.settle(&[(place(4, 4).receipt(), Outcome::HandBack)]);
+        held.settle(&[(place(4, 4).receipt(), Outcome::HandBack)], now);
         let unseen = [(place(6, 6), Subject::from_static("ack.6.6"))];
         let words = held.take_all(unseen.into_iter(), now);
         assert_eq!(said(&words), ["ack.3.3 -NAK", "ack.4.4 -NAK", "ack.5.5 -NAK", "ack.6.6 -NAK"]);
-        assert!(held.take_handed_back().is_empty());
+        assert!(held.take_handed_back(now).is_empty());
     }
 }

@@ -6,7 +6,7 @@ use tidings_core::{BoxFuture, BrokerError, Outcome, Receipt, Settle};
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    consumer::LEASE,
+    consumer::OURS,
     held::{Held, Word},
 };
 use crate::connect::{ANSWER, Connection, within};
@@ -55,7 +55,7 @@ impl Settle for Hand {
                 return Err(closed());
             }
             let full = self.room() == 0;
-            let words = self.held.settle(batch);
+            let words = self.held.settle(batch, Instant::now());
             if full || words.len() < batch.len() {
                 self.room.notify_one();
             }
@@ -72,14 +72,14 @@ impl Settle for Hand {
             let (words, lost) = self.held.extend(batch, now);
             // The server confirms nothing; what cannot even be sent extends nothing.
             if self.connection.is_up() && self.tell(words).await.is_ok() {
-                self.held.extended(batch, now + LEASE);
+                self.held.extended(batch, now + OURS);
             }
             Ok(lost)
         })
     }
 
     fn lease(&self) -> Option<Duration> {
-        Some(LEASE)
+        Some(OURS)
     }
 }
 

@@ -11,7 +11,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Its stores are made on a disk that others may keep busy.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running nats-server of this test's own.
 #[derive(Debug)]

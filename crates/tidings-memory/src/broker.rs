@@ -18,6 +18,7 @@ use crate::{
     NAME, Settings,
     consume::{Fetcher, Settler},
     hub::{Hub, Seat},
+    later::Later,
     publish::Progress,
     queue::MemberId,
     settings,
@@ -86,17 +87,7 @@ impl Broker for Memory {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::default();
-        capabilities.durable = true;
-        capabilities.groups = true;
-        capabilities.wildcards = true;
-        capabilities.key_order = KeyOrder::Group;
-        capabilities.delay = Delay::Native;
-        capabilities.deduplication = true;
-        capabilities.attempt_counts = true;
-        capabilities.earliest_start = EarliestStart::Now;
-        capabilities.max_message = self.hub.settings.largest_event();
-        capabilities
+        capabilities(&self.hub.settings)
     }
 
     fn publish<'a>(&'a self, batch: &'a [Message]) -> BoxFuture<'a, Result<(), PublishFailures>> {
@@ -159,6 +150,21 @@ impl Broker for Memory {
             Ok(())
         })
     }
+}
+
+pub(crate) fn capabilities(settings: &Settings) -> Capabilities {
+    let mut capabilities = Capabilities::default();
+    capabilities.durable = true;
+    capabilities.groups = true;
+    capabilities.wildcards = true;
+    capabilities.key_order = KeyOrder::Group;
+    capabilities.delay = Delay::Native;
+    capabilities.longest_delay = Later::LONGEST;
+    capabilities.deduplication = true;
+    capabilities.attempt_counts = true;
+    capabilities.earliest_start = EarliestStart::Now;
+    capabilities.max_message = settings.largest_event();
+    capabilities
 }
 
 impl Memory {

@@ -8,8 +8,9 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     Settings,
+    later::Later,
     letters::Letters,
-    queue::{MemberId, Others, Queue, Taken},
+    queue::{MemberId, Others, Queue, Taken, Until},
     recent::Recent,
     routes::Routes,
 };
@@ -30,6 +31,7 @@ pub(crate) struct State {
     pub(crate) routes: Routes,
     pub(crate) recent: Recent,
     pub(crate) letters: Letters,
+    pub(crate) later: Later,
     /// Messages that were published before.
     pub(crate) duplicates: u64,
     /// Somebody waits for room.
@@ -78,6 +80,8 @@ impl Hub {
 
     pub(crate) fn join(&self, subscription: &Subscription) -> Seat {
         let mut state = self.lock();
+        // What was due before is not for who begins now.
+        state.release();
         let there = (subscription.members == Members::Share)
             .then(|| state.lines.iter().find(|(_, line)| line.is_shared_by(subscription)).map(|(place, _)| place))
             .flatten();
@@ -113,14 +117,18 @@ impl Hub {
 
     pub(crate) fn take(&self, seat: &Seat, max: usize) -> Option<Taken> {
         let mut state = self.lock();
-        let State { lines, claims, .. } = &mut *state;
+        state.release();
+        let State { lines, claims, later, .. } = &mut *state;
         let line = lines.get_mut(seat.line)?;
-        let taken = line.queue.take(seat.line, seat.member, max, claims, Instant::now)?;
+        let mut taken = line.queue.take(seat.line, seat.member, max, claims, Instant::now)?;
         line.announced = false;
         match taken.others {
             Others::Nothing => {}
             Others::Any => line.announce(),
             Others::Holder => line.bell.notify_waiters(),
+        }
+        if let Until::News(due) = &mut taken.until {
+            *due = due.iter().copied().chain(later.next()).min();
         }
         Some(taken)
     }

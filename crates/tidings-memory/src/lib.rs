@@ -15,11 +15,15 @@
 //! **Groups** begin with what is published after their first subscription and keep their backlog while their instances are
 //! away. What nobody subscribes to is not kept, but for the newest 1,000 dead letters ([`Memory::dead_letters`]).
 //!
+//! **Held back** until they are due are messages that are published with a delay, of 7 days at most, and as many as one
+//! subscription may have. They are published then: groups that begin before that get them. They are gone with the process, as all is.
+//!
 //! Here: the broker. Not here: retry policies, dead-letter decisions, lanes; those are the framework's.
 
 mod broker;
 mod consume;
 mod hub;
+mod later;
 mod letters;
 mod publish;
 mod queue;

@@ -160,3 +160,17 @@ fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).map_or(0, |pages| pages * PAGE)
 }
+
+#[tokio::test]
+async fn what_is_held_back_is_bounded_and_for_a_week_at_most() {
+    use std::time::{Duration, SystemTime};
+    let broker = bounded(1);
+    let after = |seconds: u64| message("t", "").into_builder().due(SystemTime::now() + Duration::from_secs(seconds)).build();
+    publish(&broker, &[after(60)]).await;
+    let batch = [after(60), after(8 * 86_400)];
+    let failures = within(broker.publish(&batch)).await.unwrap_err();
+    assert!(
+        matches!(failures.failed(), [(0, PublishError::Unavailable(_)), (1, PublishError::DelayTooLong { .. })]),
+        "{failures:?}"
+    );
+}

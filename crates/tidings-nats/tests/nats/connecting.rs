@@ -3,6 +3,10 @@
 use crate::common::{Reader, SOON, chain, numbered, open, to, try_open};
 use tidings_core::BrokerError;
 use tidings_testing::servers::{Nats, free_port};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+};
 
 async fn error(url: &str) -> BrokerError {
     try_open(url).await.err().expect("an error")
@@ -93,4 +97,39 @@ async fn a_wrong_setting_is_named_with_what_there_is() {
         let error = error(url).await;
         assert!(matches!(error, BrokerError::Url { .. }) && error.to_string().contains(named), "{error}");
     }
+}
+
+/// Where a server answers as one of that version would, by a word that is changed in its greeting.
+async fn as_version(nats: &Nats, version: &str) -> String {
+    let (listener, server) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), nats.address());
+    let (address, version) = (listener.local_addr().unwrap().to_string(), format!("\"version\":\"{version}\""));
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut server = BufReader::new(TcpStream::connect(&server).await.unwrap());
+            let mut greeting = String::new();
+            server.read_line(&mut greeting).await.unwrap();
+            let said = greeting.split(',').find(|word| word.starts_with("\"version\"")).unwrap();
+            client.write_all(greeting.replace(said, &version).as_bytes()).await.unwrap();
+            tokio::spawn(async move { copy_bidirectional(&mut client, &mut server).await });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_too_old_is_named_with_what_is_needed() {
+    let Some(nats) = Nats::with_jetstream().await else { return };
+    for (version, allowed) in [("2.8.4", false), ("2.9.0", true), ("2.10.0-beta.1", true), ("3.0", true)] {
+        let url = format!("jetstream://{}/V?max_bytes=1MiB&letters_max_bytes=1MiB", as_version(&nats, version).await);
+        match try_open(&url).await {
+            Ok(_) => assert!(allowed, "{version}"),
+            Err(error) => {
+                assert!(!allowed && !error.is_transient(), "{version}: {error}");
+                let text = chain(&error);
+                assert!(text.contains(&format!("nats-server {version} is too old")) && text.contains("2.9 or newer"), "{text}");
+            }
+        }
+    }
+    // NATS core needs nothing that is new.
+    open(&format!("nats://{}", as_version(&nats, "2.8.4").await)).await;
 }

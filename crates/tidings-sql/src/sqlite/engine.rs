@@ -37,6 +37,8 @@ pub(super) struct Engine {
     pub(super) lines: Vec<Line>,
     pub(super) bell: Bell,
     pub(super) upkeep: Upkeep,
+    /// When the next message that is held back is due, as far as is known here.
+    pub(super) later: Option<i64>,
     /// Whether what was committed is on the disk, and whether the next commit will be.
     pub(super) synced: bool,
     pub(super) syncs: bool,
@@ -89,6 +91,7 @@ impl Engine {
             topics: Topics::default(),
             lines: Vec::new(),
             upkeep: Upkeep::new(),
+            later: None,
             synced: true,
             syncs: true,
             not_before: Instant::now(),
@@ -141,10 +144,14 @@ impl Engine {
             at = at.min(self.poll.next);
         }
         let now = super::now();
+        let after = |wait: i64| (Instant::now() + Duration::from_millis(wait.max(0).cast_unsigned())).max(self.not_before);
+        if let Some(due) = self.later {
+            at = at.min(after(due.saturating_sub(now)));
+        }
         for line in self.lines.iter().filter(|line| line.is_wanted()) {
-            let wait = if line.seen.hot { Some(0) } else { line.seen.due.map(|due| due.saturating_sub(now).max(0)) };
+            let wait = if line.seen.hot { Some(0) } else { line.seen.due.map(|due| due.saturating_sub(now)) };
             if let Some(wait) = wait {
-                at = at.min((Instant::now() + Duration::from_millis(wait.cast_unsigned())).max(self.not_before));
+                at = at.min(after(wait));
             }
         }
         at

@@ -1,7 +1,7 @@
 //! The broker in a SQLite file.
 //!
 //! One task has the file (`engine`) and does what callers ask of it (`desk`) in one transaction at a time (`turn`):
-//! storing (`publish`, `row`, `topics`), claiming (`line`, `claim`), settling (`settle`), coming and going (`join`,
+//! storing (`publish`, `row`, `topics`, `later`), claiming (`line`, `claim`), settling (`settle`), coming and going (`join`,
 //! `owner`, `pen`), and what time asks for (`upkeep`, `sweep`). Callers of a subscription hold `consume`, whose mail is `member`.
 
 mod bell;
@@ -10,6 +10,7 @@ mod consume;
 mod desk;
 mod engine;
 mod join;
+mod later;
 mod line;
 mod member;
 mod open;
@@ -83,18 +84,7 @@ impl Broker for Sqlite {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::default();
-        capabilities.durable = true;
-        capabilities.groups = true;
-        capabilities.wildcards = true;
-        capabilities.key_order = KeyOrder::Group;
-        capabilities.delay = Delay::Native;
-        capabilities.deduplication = true;
-        capabilities.attempt_counts = true;
-        capabilities.earliest_start = EarliestStart::First;
-        capabilities.retention = self.settings.max_age;
-        capabilities.max_message = self.settings.largest_event();
-        capabilities
+        capabilities(&self.settings)
     }
 
     fn publish<'a>(&'a self, batch: &'a [Message]) -> BoxFuture<'a, Result<(), PublishFailures>> {
@@ -153,6 +143,22 @@ impl Broker for Sqlite {
                 .map_err(|late| BrokerError::Unavailable { broker: NAME.to_owned(), source: late.into() })
         })
     }
+}
+
+fn capabilities(settings: &Settings) -> Capabilities {
+    let mut capabilities = Capabilities::default();
+    capabilities.durable = true;
+    capabilities.groups = true;
+    capabilities.wildcards = true;
+    capabilities.key_order = KeyOrder::Group;
+    capabilities.delay = Delay::Native;
+    capabilities.longest_delay = later::LONGEST;
+    capabilities.deduplication = true;
+    capabilities.attempt_counts = true;
+    capabilities.earliest_start = EarliestStart::First;
+    capabilities.retention = settings.max_age;
+    capabilities.max_message = settings.largest_event();
+    capabilities
 }
 
 fn check(asked: &Subscription, capabilities: &Capabilities) -> Result<(), BrokerError> {

@@ -20,6 +20,8 @@ const APPLICATION_ID: i64 = 0x7469_6469;
 /// The layout of `schema.sql`.
 const VERSION: i64 = 1;
 const SCHEMA: &str = include_str!("schema.sql");
+/// What came later, and is no reason for a program that does not know it to refuse the file.
+const LATER: &str = include_str!("later.sql");
 /// A WAL that a burst made longer than this is cut to it when it begins anew.
 const KEPT_WAL_BYTES: &str = "67108864";
 
@@ -42,6 +44,7 @@ pub(super) async fn open(path: &Path) -> Result<SqliteConnection, BrokerError> {
         is_ours(&mut connection, path).await?;
     }
     keep_a_log(&mut connection).await.map_err(fail)?;
+    connection.execute(LATER).await.map_err(fail)?;
     Ok(connection)
 }
 

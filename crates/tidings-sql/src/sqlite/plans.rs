@@ -2,13 +2,18 @@
 
 use sqlx::{Connection, Executor, Row, SqliteConnection};
 
-use super::{claim, line, row, settle, sweep};
+use super::{claim, later, line, row, settle, sweep};
 
 #[tokio::test]
 async fn no_turn_reads_a_whole_table() {
     let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
     connection.execute(include_str!("schema.sql")).await.unwrap();
+    connection.execute(include_str!("later.sql")).await.unwrap();
     let asked = [
+        later::NEXT,
+        later::FIND,
+        later::MOVE,
+        later::DELETE,
         line::LOOK,
         claim::WAKE_DUE,
         claim::FIND_AGAIN,
@@ -30,7 +35,7 @@ async fn no_turn_reads_a_whole_table() {
             sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"))).fetch_all(&mut connection).await.unwrap();
         let steps: Vec<(i64, String)> = plan.iter().map(|row| (row.get(1), row.get(3))).collect();
         for (place, (parent, step)) in steps.iter().enumerate() {
-            let of_a_table = ["message", "delivery", "route", "m", "d", "h", "r"]
+            let of_a_table = ["message", "delivery", "route", "later", "m", "d", "h", "r"]
                 .iter()
                 .any(|name| step.starts_with(&format!("SCAN {name} ")) || step == &format!("SCAN {name}"));
             // All that a subscription has not settled is as good as all.

@@ -5,7 +5,7 @@ use tidings_core::{Message, PublishError, Topic, url::Size};
 use tokio::sync::oneshot;
 
 use super::{
-    now,
+    NAME, capabilities, later, now,
     row::{self, NewRow},
     topics::{Topics, is_letter},
 };
@@ -26,6 +26,8 @@ pub(super) struct Published {
     pub(super) topics: Vec<Topic>,
     pub(super) duplicates: u64,
     pub(super) bytes: i64,
+    /// Some are held back until they are due.
+    pub(super) later: bool,
 }
 
 /// How much is kept, and the newest publish time.
@@ -50,6 +52,9 @@ const CHUNK: usize = 64;
 
 /// Whether a message can be taken at all, checked before it is queued.
 pub(super) fn check(message: &Message, settings: &Settings) -> Result<(), PublishError> {
+    if message.due().is_some() {
+        capabilities(settings).check_due(NAME, message)?;
+    }
     message.topic().check_for_publish()?;
     let (size, limit) = (message.size(), settings.largest(message.topic()));
     if size > limit {
@@ -66,8 +71,7 @@ pub(super) async fn store(
 ) -> Result<Published, sqlx::Error> {
     let mut published = Published::default();
     let mut totals = Totals::read(connection).await?;
-    // Rising, whatever the clock does: retention and `Start::At` look for a time as for a number.
-    totals.newest = totals.newest.max(now());
+    totals.published_at(now());
     let mut rows = Vec::new();
     for job in jobs {
         let mut failed = Vec::new();
@@ -77,11 +81,20 @@ pub(super) async fn store(
                 continue;
             };
             let topic = topics.id(connection, message.topic()).await?;
+            published.bytes += size;
+            let row = NewRow { topic, at: totals.newest, size, message };
+            if let Some(due) = message.due() {
+                published.later = true;
+                if !later::hold_back(connection, &row, due).await? {
+                    published.duplicates += 1;
+                    totals.take_back(&[row], Vec::new());
+                }
+                continue;
+            }
             if !published.topics.contains(message.topic()) {
                 published.topics.push(message.topic().clone());
             }
-            published.bytes += size;
-            rows.push(NewRow { topic, at: totals.newest, size, message });
+            rows.push(row);
         }
         published.failed.push(failed);
     }
@@ -102,7 +115,19 @@ impl Totals {
         Ok(Self { bytes, letters, newest })
     }
 
-    async fn write(self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    /// The publish time of what is stored now. Rising, whatever the clock does: retention and `Start::At` look for a time as for a
+    /// number.
+    pub(super) fn published_at(&mut self, now: i64) -> i64 {
+        self.newest = self.newest.max(now);
+        self.newest
+    }
+
+    /// Counts out what went, dead letters apart.
+    pub(super) fn drop_bytes(&mut self, bytes: i64) {
+        self.bytes = (self.bytes - bytes).max(0);
+    }
+
+    pub(super) async fn write(self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         sqlx::query("UPDATE broker SET bytes = ?, letters = ?, newest = ?")
             .bind(self.bytes)
             .bind(self.letters)

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use sqlx::{QueryBuilder, Row, Sqlite, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Row, Sqlite, query_builder::Separated, sqlite::SqliteRow};
 use tidings_core::{
     Headers, Key, Message, MessageId, Source, Topic, TraceContext,
     wire::{parse_time, write_time},
@@ -17,32 +17,52 @@ pub(super) struct NewRow<'a> {
     pub(super) message: &'a Message,
 }
 
+/// The columns that [`bind`] binds.
+macro_rules! columns {
+    () => {
+        "topic, size, key, dedup, source, id, type, time, content_type, traceparent, tracestate, headers, body"
+    };
+}
+
 /// Stores rows; answers topic and size of those that were not there before.
 pub(super) fn insert(rows: &[NewRow<'_>]) -> QueryBuilder<Sqlite> {
-    let mut query = QueryBuilder::new(
-        "INSERT INTO message (topic, at, size, key, dedup, source, id, type, time, content_type, traceparent, tracestate, \
-         headers, body) ",
-    );
+    let mut query = QueryBuilder::new(concat!("INSERT INTO message (at, ", columns!(), ") "));
     query.push_values(rows, |mut row, new| {
-        let message = new.message;
-        let text = |text: &str| text.to_owned();
-        row.push_bind(new.topic)
-            .push_bind(new.at)
-            .push_bind(new.size)
-            .push_bind(message.key().map(|key| text(key.as_str())))
-            .push_bind(text(&message.dedup_id()))
-            .push_bind(text(message.source().as_str()))
-            .push_bind(message.id().with_str(text))
-            .push_bind((message.event_type() != message.topic().text()).then(|| text(message.event_type())))
-            .push_bind(message.time().map(time))
-            .push_bind(message.content_type().map(|content_type| text(content_type)))
-            .push_bind(message.trace().map(|trace| text(trace.traceparent().as_str())))
-            .push_bind(message.trace().and_then(TraceContext::state).map(text))
-            .push_bind((!message.headers().is_empty()).then(|| headers(message.headers())))
-            .push_bind(message.body().to_vec());
+        row.push_bind(new.at);
+        bind(&mut row, new);
     });
     query.push(" ON CONFLICT (dedup) DO NOTHING RETURNING topic, size");
     query
+}
+
+/// Stores one to be held back, unless it was published before.
+pub(super) fn insert_later(new: &NewRow<'_>, due: i64) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new(concat!("INSERT INTO later (due, ", columns!(), ") SELECT "));
+    let mut row = query.separated(", ");
+    row.push_bind(due);
+    bind(&mut row, new);
+    query.push(" WHERE NOT EXISTS (SELECT 1 FROM message WHERE dedup = ");
+    query.push_bind(new.message.dedup_id().as_str().to_owned());
+    query.push(") ON CONFLICT (dedup) DO NOTHING");
+    query
+}
+
+fn bind(row: &mut Separated<'_, Sqlite, &'static str>, new: &NewRow<'_>) {
+    let message = new.message;
+    let text = |text: &str| text.to_owned();
+    row.push_bind(new.topic)
+        .push_bind(new.size)
+        .push_bind(message.key().map(|key| text(key.as_str())))
+        .push_bind(text(&message.dedup_id()))
+        .push_bind(text(message.source().as_str()))
+        .push_bind(message.id().with_str(text))
+        .push_bind((message.event_type() != message.topic().text()).then(|| text(message.event_type())))
+        .push_bind(message.time().map(time))
+        .push_bind(message.content_type().map(|content_type| text(content_type)))
+        .push_bind(message.trace().map(|trace| text(trace.traceparent().as_str())))
+        .push_bind(message.trace().and_then(TraceContext::state).map(text))
+        .push_bind((!message.headers().is_empty()).then(|| headers(message.headers())))
+        .push_bind(message.body().to_vec());
 }
 
 /// The columns that [`read`] reads, of messages whose numbers are a JSON array.

@@ -15,6 +15,7 @@ use super::{
     desk::Command,
     engine::Engine,
     join::{self, JoinJob, Leaving},
+    later,
     line::Line,
     member::Member,
     publish::{self, PublishJob, Published},
@@ -38,6 +39,8 @@ struct Done {
     joined: VecDeque<Member>,
     published: Published,
     claims: Vec<(i64, Claims)>,
+    /// When the next message that is held back is due, where that was looked up.
+    later: Option<Option<i64>>,
     /// Others have something to look at.
     news: bool,
 }
@@ -103,6 +106,14 @@ impl Engine {
             return false;
         }
         let (mut work, now) = (false, super::now());
+        if self.holds_due(now) {
+            // Somebody else may have been first.
+            match later::next(&mut self.connection).await {
+                Ok(next) => self.later = next,
+                Err(_) => work = true,
+            }
+            work |= self.holds_due(now);
+        }
         for line in &mut self.lines {
             if !line.is_wanted() || !(line.seen.hot || line.seen.due.is_some_and(|due| due <= now)) {
                 continue;
@@ -139,6 +150,14 @@ impl Engine {
                 line.heat_for(&done.published.topics);
             }
         }
+        if done.published.later || self.holds_due(now) {
+            let released = later::release(&mut self.connection, &mut self.topics, now).await?;
+            done.later = Some(later::next(&mut self.connection).await?);
+            done.news |= !released.is_empty();
+            for line in &mut self.lines {
+                line.heat_for(&released);
+            }
+        }
         for line in self.lines.iter().filter(|line| line.is_wanted()) {
             if line.seen.hot || line.seen.due.is_some_and(|due| due <= now) {
                 let look = line.look(&mut self.connection, now).await?;
@@ -148,6 +167,10 @@ impl Engine {
             }
         }
         Ok(done)
+    }
+
+    fn holds_due(&self, now: i64) -> bool {
+        self.later.is_some_and(|due| due <= now)
     }
 
     pub(super) fn heat(&mut self, line: i64) {
@@ -192,7 +215,8 @@ impl Engine {
     }
 
     fn tell(&mut self, turn: Turn, done: Done) {
-        let Done { mut joined, published, claims, news } = done;
+        let Done { mut joined, published, claims, later, news } = done;
+        self.later = later.unwrap_or(self.later);
         self.shared.duplicates.fetch_add(published.duplicates, Ordering::Relaxed);
         self.upkeep.wrote(published.bytes);
         for (id, claims) in claims {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     engine::Engine,
-    join,
+    join, later,
     owner::{Dead, Owner},
     publish::Totals,
     settle, sweep,
@@ -75,6 +75,8 @@ impl Engine {
             self.bury(dead).await?;
         }
         self.put_back_unread().await?;
+        // What other processes hold back is ours to publish too: they may be gone by then.
+        self.later = later::next(&mut self.connection).await?;
         if !self.synced || self.has_failed {
             // That it can be read says nothing; that this works does.
             self.sync().await?;

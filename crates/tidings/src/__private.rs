@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-pub use crate::delivery::{Attempt, Clock, Ended, Harness, Watch};
+pub use crate::delivery::{Attempt, Bounds, Clock, Ended, Harness, Watch};
 pub use ::bytes;
 use tidings_core::{BoxError, Headers};
 

@@ -17,6 +17,18 @@ pub(super) struct Case {
     pub(super) run: fn(Place) -> BoxFuture<'static, ()>,
 }
 
+/// The table of some rooms' cases, and of what each one needs.
+macro_rules! table {
+    ($table:ident, $($room:ident: { $($case:ident [$($need:ident)*])* })*) => {
+        pub(super) const $table: &[Case] = &[$($(Case {
+            name: concat!(stringify!($room), "::", stringify!($case)),
+            needs: &[$($crate::suite::case::Need::$need),*],
+            run: |place| Box::pin($room::$case(place)),
+        }),*),*];
+    };
+}
+pub(super) use table;
+
 /// What a case needs of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
@@ -31,6 +43,9 @@ pub(super) enum Need {
     /// Order of a key across the instances of a group.
     OrderInGroup,
     Delay,
+    /// What is published may be due later.
+    HeldBack,
+    NotHeldBack,
     Recognition,
     Attempts,
     StartAtFirst,
@@ -75,6 +90,8 @@ impl Facts {
             Need::Order => able.key_order >= KeyOrder::Instance,
             Need::OrderInGroup => able.key_order >= KeyOrder::Group,
             Need::Delay => able.delay != Delay::None,
+            Need::HeldBack => !able.longest_delay.is_zero(),
+            Need::NotHeldBack => able.longest_delay.is_zero(),
             Need::Recognition => able.deduplication,
             Need::Attempts => able.attempt_counts,
             Need::StartAtFirst => able.earliest_start == EarliestStart::First,
@@ -98,6 +115,8 @@ impl Need {
             Self::Order => "it keeps no order (`key_order`)",
             Self::OrderInGroup => "the order of a key does not reach across instances (`key_order`)",
             Self::Delay => "nothing waits in it for a later attempt (`delay`)",
+            Self::HeldBack => "it holds no message back until it is due (`longest_delay`)",
+            Self::NotHeldBack => "it holds messages back until they are due (`longest_delay`)",
             Self::Recognition => "it recognises no second publish (`deduplication`)",
             Self::Attempts => "it counts no attempts for others (`attempt_counts`)",
             Self::StartAtFirst => "a group begins now (`earliest_start`)",
@@ -116,9 +135,9 @@ impl Case {
         self.needs.iter().find(|need| !facts.have(**need)).copied()
     }
 
-    /// Whether it runs once only: processes, servers, a million messages.
+    /// Whether it runs once only: processes, servers and links to them, a million messages.
     pub(super) fn runs_once(&self) -> bool {
-        ["processes::", "servers::"].iter().any(|room| self.name.starts_with(room)) || self.takes_minutes()
+        ["processes::", "servers::", "links::"].iter().any(|room| self.name.starts_with(room)) || self.takes_minutes()
     }
 
     /// Whether it runs only for who asks for it.

@@ -1,5 +1,5 @@
 //! What became of the cases and what they measured, for `cargo xtask brokers-table`: where `SUITE_RESULTS` names a folder, a file
-//! for each engine in it with a line of JSON for each case.
+//! for each engine and list of cases in it with a line of JSON for each case.
 //!
 //! Nothing here decides anything. The copies of a case under stress are not told.
 
@@ -16,28 +16,33 @@ use serde_json::json;
 
 use super::{
     case::{Case, Need},
-    cases::CASES,
-    runner::Verdict,
+    runner::{List, Verdict},
 };
 
 const FOLDER: &str = "SUITE_RESULTS";
 
 /// Where one engine's results go; nowhere, mostly.
 #[derive(Default)]
-pub(super) struct Results(Option<Mutex<File>>);
+pub(super) struct Results(Option<Told>);
+
+struct Told {
+    file: Mutex<File>,
+    list: &'static List,
+}
 
 impl Results {
     /// Begins anew, where results are asked for.
-    pub(super) fn of(engine: &str) -> Self {
+    pub(super) fn of(engine: &str, list: &'static List) -> Self {
         let begin = |folder| {
             fs::create_dir_all(&folder)?;
-            File::create(Path::new(&folder).join(format!("{engine}.jsonl")))
+            File::create(Path::new(&folder).join(format!("{engine}.{}.jsonl", list.over)))
         };
-        Self(env::var_os(FOLDER).map(|folder| Mutex::new(begin(folder).expect("SUITE_RESULTS names a folder"))))
+        let file = env::var_os(FOLDER).map(|folder| Mutex::new(begin(folder).expect("SUITE_RESULTS names a folder")));
+        Self(file.map(|file| Told { file, list }))
     }
 
     pub(super) fn add(&self, case: &Case, lacks: Option<Need>, verdict: &Verdict, figures: &Figures) {
-        let Some(file) = &self.0 else { return };
+        let Some(Told { file, list }) = &self.0 else { return };
         let (verdict, why) = match verdict {
             Verdict::Passed => ("passed", None),
             Verdict::Failed(why) => ("failed", Some(why.as_str())),
@@ -45,7 +50,8 @@ impl Results {
         };
         let seen = *figures.0.lock().unwrap_or_else(PoisonError::into_inner);
         let line = json!({
-            "place": CASES.iter().position(|other| other.name == case.name),
+            "over": list.over,
+            "place": list.cases().position(|other| other.name == case.name),
             "case": case.name,
             "verdict": verdict,
             "why": why,

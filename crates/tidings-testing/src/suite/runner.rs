@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     case::{Case, Facts},
-    cases::CASES,
+    cases::{CASES, LINKS},
     engine::Engine,
     reader::PATIENCE,
     results::Results,
@@ -39,17 +39,40 @@ pub enum Verdict {
     DoesNotApply(&'static str),
 }
 
-/// Runs all cases as the tests of this program, with the arguments of libtest; the whole `main` of a broker's test.
+/// Runs all cases over the bare trait as the tests of this program, with the arguments of libtest; the whole `main` of a broker's
+/// test.
 pub fn run(engine: Engine) -> ExitCode {
     if let Some(code) = victim::take_over(&engine) {
         return code;
     }
+    let side_by_side = engine.side_by_side;
+    run_all(side_by_side, trials(&BARE, engine, ""))
+}
+
+/// Runs all cases over the framework's loop in the same way, on each of these engines; the name of each test begins with its
+/// engine's.
+#[cfg(feature = "suite-service")]
+pub fn run_loop(engines: impl IntoIterator<Item = Engine>) -> ExitCode {
+    let engines: Vec<_> = engines.into_iter().collect();
+    let side_by_side = engines.iter().map(|engine| engine.side_by_side).max().unwrap_or(1);
+    let of_engine = |engine: Engine| {
+        let name = format!("{}::", engine.name);
+        trials(&LOOP, engine, &name)
+    };
+    run_all(side_by_side, engines.into_iter().flat_map(of_engine).collect())
+}
+
+fn run_all(side_by_side: usize, trials: Vec<Trial>) -> ExitCode {
     let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(engine.side_by_side);
-    let known = Arc::new(Known { results: Results::of(engine.name), engine, facts: OnceLock::new() });
-    let once = CASES.iter().map(|case| trial(&known, *case, 1));
-    let stress = CASES.iter().filter(|case| !case.runs_once()).map(|case| trial(&known, *case, COPIES));
-    libtest_mimic::run(&arguments, once.chain(stress).collect()).exit_code()
+    arguments.test_threads.get_or_insert(side_by_side);
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trials(list: &'static List, engine: Engine, prefix: &str) -> Vec<Trial> {
+    let known = Arc::new(Known { results: Results::of(engine.name, list), engine, facts: OnceLock::new() });
+    let once = list.cases().map(|case| trial(&known, *case, prefix, 1));
+    let stress = list.cases().filter(|case| !case.runs_once()).map(|case| trial(&known, *case, prefix, COPIES));
+    once.chain(stress).collect()
 }
 
 /// What becomes of the cases whose names are `wanted`, which run side by side.
@@ -58,12 +81,34 @@ pub fn run(engine: Engine) -> ExitCode {
 /// When the engine cannot be opened at all.
 pub fn verdicts(engine: &Engine, wanted: impl Fn(&str) -> bool) -> Vec<(&'static str, Verdict)> {
     let known = Known { engine: engine.clone(), facts: OnceLock::new(), results: Results::default() };
-    let wanted: Vec<_> = CASES.iter().filter(|case| wanted(case.name)).collect();
+    let wanted: Vec<_> = LISTS.iter().flat_map(|list| list.cases()).filter(|case| wanted(case.name)).collect();
     std::thread::scope(|scope| {
         let running: Vec<_> = wanted.iter().map(|case| (case.name, scope.spawn(|| known.verdict(case, 1)))).collect();
         running.into_iter().map(|(name, thread)| (name, thread.join().expect("a case is caught when it panics"))).collect()
     })
 }
+
+/// Cases of one kind.
+pub(super) struct List {
+    rooms: &'static [&'static [Case]],
+    /// What they are over, as the results say it.
+    pub(super) over: &'static str,
+}
+
+impl List {
+    pub(super) fn cases(&self) -> impl Iterator<Item = &'static Case> + use<> {
+        self.rooms.iter().copied().flatten()
+    }
+}
+
+static BARE: List = List { rooms: &[CASES, LINKS], over: "trait" };
+#[cfg(feature = "suite-service")]
+static LOOP: List = List { rooms: &[super::looped::LOOPED], over: "loop" };
+static LISTS: &[&List] = &[
+    &BARE,
+    #[cfg(feature = "suite-service")]
+    &LOOP,
+];
 
 /// An engine, and what is known of it since the first case asked.
 struct Known {
@@ -127,9 +172,10 @@ fn said(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it panicked".to_owned())
 }
 
-fn trial(known: &Arc<Known>, case: Case, copies: usize) -> Trial {
+fn trial(known: &Arc<Known>, case: Case, prefix: &str, copies: usize) -> Trial {
     let known = Arc::clone(known);
-    let name = if copies == 1 { case.name.to_owned() } else { format!("stress::{}", case.name) };
+    let stress = if copies == 1 { "" } else { "stress::" };
+    let name = format!("{prefix}{stress}{}", case.name);
     let test = Trial::ignorable_test(name, move || match known.verdict(&case, copies) {
         Verdict::Passed => Ok(Completion::Completed),
         Verdict::Failed(why) => Err(Failed::from(why)),

@@ -1,10 +1,9 @@
 //! Handlers on a broker without a service around them: what `tidings-testing` makes its test service of.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tidings_core::{Broker, GroupName, Source};
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio::{task::JoinSet, time::timeout};
 
 use super::{Clock, Drain, Ground, Limits, Subscriber, Watch};
 use crate::{Handlers, Publisher, Result, metrics::Metrics};
@@ -19,8 +18,24 @@ use crate::{
 
 /// Handlers that run as they do in a service, with its defaults, until it is stopped or dropped.
 pub struct Harness {
-    stop: CancellationToken,
+    drain: Drain,
     runs: JoinSet<Result<()>>,
+}
+
+/// What bounds each subscription, as a service's settings of these names do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The most messages that run or wait for a slot.
+    pub in_flight: usize,
+    /// The most that wait for their next attempt or behind one that does.
+    pub parked: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        let Limits { in_flight, parked, .. } = Limits::default();
+        Self { in_flight, parked }
+    }
 }
 
 impl Harness {
@@ -43,9 +58,26 @@ impl Harness {
         handlers: Handlers,
         watch: Arc<dyn Watch>,
     ) -> Result<Self> {
+        let ground = Self::ground(broker, service, Limits::default())?;
+        Self::on(Ground { watch: Some(watch), clock, ..ground }, service, handlers).await
+    }
+
+    /// The same by the machine's clock, within these bounds.
+    ///
+    /// # Errors
+    /// As [`Harness::start`].
+    pub async fn bounded(bounds: Bounds, broker: Arc<dyn Broker>, service: &str, handlers: Handlers) -> Result<Self> {
+        let Bounds { in_flight, parked } = bounds;
+        let limits = Limits { in_flight, parked, ..Limits::default() };
+        Self::on(Self::ground(broker, service, limits)?, service, handlers).await
+    }
+
+    fn ground(broker: Arc<dyn Broker>, service: &str, limits: Limits) -> Result<Ground> {
         let publisher = Publisher::new(Arc::clone(&broker), Source::new(&format!("/{service}"))?);
-        let ground = Ground::new(broker, publisher, service.into(), Limits::default(), Metrics::new());
-        let ground = Ground { watch: Some(watch), clock, ..ground };
+        Ok(Ground::new(broker, publisher, service.into(), limits, Metrics::new()))
+    }
+
+    async fn on(ground: Ground, service: &str, handlers: Handlers) -> Result<Self> {
         let (drain, mut runs) = (Drain::default(), JoinSet::new());
         #[cfg(any(feature = "postgres", feature = "sqlite"))]
         let mut storage = Storage::new(&ground, service);
@@ -56,7 +88,7 @@ impl Harness {
             let drain = drain.clone();
             runs.spawn(async move { Ok(subscriber.run(drain).await?) });
         }
-        Ok(Self { stop: drain.stop, runs })
+        Ok(Self { drain, runs })
     }
 
     /// Stops: what runs is finished, for as long as that takes.
@@ -64,7 +96,24 @@ impl Harness {
     /// # Errors
     /// When a subscription ended by itself, or did not end in order.
     pub async fn stop(mut self) -> Result<()> {
-        self.stop.cancel();
+        self.drain.stop.cancel();
+        self.ended().await
+    }
+
+    /// Stops as a service does: what still runs after `time` is cut and handed back.
+    ///
+    /// # Errors
+    /// As [`Harness::stop`].
+    pub async fn stop_within(mut self, time: Duration) -> Result<()> {
+        self.drain.stop.cancel();
+        if let Ok(ended) = timeout(time, self.ended()).await {
+            return ended;
+        }
+        self.drain.cut.cancel();
+        self.ended().await
+    }
+
+    async fn ended(&mut self) -> Result<()> {
         while let Some(ended) = self.runs.join_next().await {
             ended??;
         }

@@ -39,7 +39,7 @@ pub(crate) use alone::Alone;
 pub(crate) use attempt::span_now;
 pub use clock::Clock;
 pub(crate) use error::SubscribeError;
-pub use harness::Harness;
+pub use harness::{Bounds, Harness};
 pub(crate) use subscriber::Subscriber;
 use tidings_core::{Broker, Receipt, Text};
 use tokio_util::sync::CancellationToken;

@@ -1,9 +1,12 @@
 //! The cases by room, and the table that says what each one needs.
 
 mod closing;
+mod delayed;
 mod delivery;
 mod groups;
 mod leases;
+#[cfg(unix)]
+mod links;
 mod long;
 mod order;
 mod processes;
@@ -14,7 +17,7 @@ mod starting;
 
 pub use publishing::on_a_bare_wire_the_body_alone_arrives;
 
-use super::case::{Case, Need};
+use super::case::{Case, table};
 
 /// What the rooms use.
 mod prelude {
@@ -38,18 +41,8 @@ mod prelude {
     }
 }
 
-macro_rules! table {
-    ($($room:ident: { $($case:ident [$($need:ident)*])* })*) => {
-        /// Every case.
-        pub(super) const CASES: &[Case] = &[$($(Case {
-            name: concat!(stringify!($room), "::", stringify!($case)),
-            needs: &[$(Need::$need),*],
-            run: |place| Box::pin($room::$case(place)),
-        }),*),*];
-    };
-}
-
 table! {
+    CASES,
     publishing: {
         what_was_published_arrives_whole []
         a_message_of_the_largest_size_arrives_and_a_larger_one_is_named []
@@ -113,6 +106,18 @@ table! {
         a_lease_that_is_kept_up_is_not_lost [Lease]
         what_was_taken_away_without_a_lease_is_told [Kept NoLease]
     }
+    delayed: {
+        a_delayed_message_comes_when_it_is_due_and_not_much_later [HeldBack]
+        delayed_messages_come_by_when_they_are_due [HeldBack]
+        what_is_published_meanwhile_does_not_wait_for_a_delayed_message_of_its_key [HeldBack]
+        every_group_that_is_there_when_it_is_due_gets_a_delayed_message [HeldBack Groups]
+        a_delayed_message_of_who_closed_comes_all_the_same [HeldBack Kept]
+        a_delayed_message_that_was_due_while_all_were_away_waits [HeldBack Kept]
+        a_second_publish_of_a_delayed_message_is_recognised [HeldBack Recognition]
+        what_was_due_before_comes_at_once [HeldBack]
+        a_delay_that_is_too_long_is_refused_and_the_rest_of_the_batch_is_not [HeldBack]
+        a_delay_is_refused_and_nothing_sent [NotHeldBack]
+    }
     closing: {
         a_group_goes_on_where_it_left_off [Kept]
         what_is_published_while_every_instance_is_away_waits [Kept]
@@ -139,3 +144,21 @@ table! {
         memory_stays_flat_over_a_million_messages []
     }
 }
+
+// The proxy that stands in front of a server is a server of the test kit's, which are for Unix.
+#[cfg(unix)]
+table! {
+    LINKS,
+    links: {
+        a_cut_link_is_told_and_comes_back [Server]
+        a_half_open_link_is_told_and_given_up [Server]
+        nothing_is_lost_over_a_link_that_is_cut [Server Kept]
+        nothing_is_lost_over_a_half_open_link [Server Kept]
+        a_slow_link_loses_nothing_and_keeps_the_order_of_a_key [Server Order]
+        the_order_of_a_key_holds_over_a_reset_connection [Server Kept Order]
+        a_flush_tells_of_a_connection_that_was_cut_after_a_publish [Server NotKept]
+        everything_ends_while_the_link_is_half_open [Server]
+    }
+}
+#[cfg(not(unix))]
+pub(super) const LINKS: &[Case] = &[];

@@ -4,20 +4,12 @@ use std::time::Instant;
 
 use tidings_core::{BrokerError, Health};
 
+use crate::suite::flow::{Flow, until};
+
 use super::prelude::*;
 
 /// Health tells up from down within this.
 const TOLD: Duration = Duration::from_secs(2);
-
-/// Looks until it is so.
-async fn until(mut is_so: impl FnMut() -> bool) {
-    within(async {
-        while !is_so() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
-}
 
 pub(super) async fn a_killed_server_is_told_and_comes_back(place: Place) {
     let mut server = place.server().await;
@@ -66,8 +58,10 @@ pub(super) async fn a_flush_tells_of_a_connection_that_was_lost(place: Place) {
     server.kill();
     until(|| matches!(broker.health(), Health::Down(_))).await;
     server.restart().await;
+    let restarted = Instant::now();
     until(|| broker.health() == Health::Up).await;
     assert_ne!(within(broker.flush()).await.unwrap(), before, "the flush is as if nothing had been lost");
+    place.figures().back(restarted.elapsed());
 }
 
 pub(super) async fn everything_ends_while_the_server_is_away(place: Place) {
@@ -85,59 +79,14 @@ pub(super) async fn everything_ends_while_the_server_is_away(place: Place) {
     assert!(matches!(ended, Err(BrokerError::Closed { .. })), "{ended:?}");
 }
 
-/// Publishes new messages until `count` were taken; the bodies of those that were. None is published twice.
-async fn publish_until(broker: &dyn Broker, count: usize, taken: &mut Vec<String>) {
-    let mut next = taken.len();
-    while taken.len() < count {
-        let batch: Vec<_> = (next..next + 50).map(|n| message("t", &n.to_string())).collect();
-        next += batch.len();
-        let failed: BTreeSet<_> = match within(broker.publish(&batch)).await {
-            Ok(()) => BTreeSet::new(),
-            Err(failures) => failures.into_failed().into_iter().map(|(place, _)| place).collect(),
-        };
-        let survived = batch.iter().enumerate().filter(|(place, _)| !failed.contains(place));
-        taken.extend(survived.map(|(_, message)| String::from_utf8_lossy(message.body()).into_owned()));
-        if !failed.is_empty() {
-            until(|| broker.health() == Health::Up).await;
-        }
-    }
-}
-
 pub(super) async fn nothing_is_lost_while_the_server_is_killed(place: Place) {
     const COUNT: usize = 10_000;
     let mut server = place.server().await;
-    let (publisher, other) = (place.open_at(&server.url()).await, place.open_at(&server.url()).await);
-    let mut reader = subscribe(&*other, "g", "t").await;
-    let publishing = tokio::spawn(async move {
-        let mut taken = Vec::new();
-        publish_until(&*publisher, COUNT, &mut taken).await;
-        taken
-    });
-    let (mut came, mut recent, mut killed) = (Ledger::default(), Vec::new(), None);
-    let mut taken: Option<Vec<String>> = None;
-    let mut publishing = Some(publishing);
-    while taken.as_ref().is_none_or(|taken| taken.iter().any(|body| !came.has(body))) {
-        let next = within(reader.fetch.fetch(64)).await;
-        let Ok(Fetched::Deliveries(next)) = next else { continue };
-        // What cannot be settled now comes again.
-        let batch: Vec<_> = next.iter().map(|delivery| (delivery.receipt, Outcome::Ack)).collect();
-        let _settled = within(reader.settle.settle(&batch)).await;
-        came.note(&next);
-        recent.push((Instant::now(), next.len()));
-        if came.different() >= COUNT / 3 && killed.is_none() {
-            server.kill();
-            killed = Some(Instant::now());
-            server.restart().await;
-        }
-        if publishing.as_ref().is_some_and(tokio::task::JoinHandle::is_finished)
-            && let Some(task) = publishing.take()
-        {
-            taken = Some(within(task).await.unwrap());
-        }
-    }
-    let killed = killed.expect("it was killed on the way");
-    // What a server had heard of and not written down when it was killed: no more than a second's settlements.
-    let near = |at: Instant| at + Duration::from_secs(1) > killed && at < killed + Duration::from_secs(1);
-    let explained = recent.iter().filter(|(at, _)| near(*at)).map(|(_, count)| count).sum();
-    came.told(&place, explained);
+    let mut flow = Flow::start(&place, &server.url(), COUNT).await;
+    flow.until_came(COUNT / 3).await;
+    server.kill();
+    flow.broke();
+    server.restart().await;
+    flow.healed();
+    flow.ends(&place).await;
 }

@@ -51,6 +51,8 @@ impl Planted {
         match self.bug {
             Bug::LosesOneInAThousand if one_in_a_thousand => Vec::new(),
             Bug::DoublesOneInAThousand if one_in_a_thousand => vec![message.clone(), own().build()],
+            Bug::DeliversDelayedAtOnce => vec![message.clone().into_builder().due(None).build()],
+            Bug::LosesWhatIsDelayed if message.due().is_some() => Vec::new(),
             Bug::RecognisesNothing => vec![own().build()],
             Bug::GivesAnotherInstanceAKeyInHand => vec![message.clone().into_builder().key(None).build()],
             Bug::MangledHeaderByte => vec![message.clone().into_builder().headers(mangled(message.headers())).build()],

@@ -39,6 +39,8 @@ pub(crate) enum Bug {
     NamesTheWrongFailure,
     LosesWhatACancelledFetchHad,
     RecognisesNothing,
+    DeliversDelayedAtOnce,
+    LosesWhatIsDelayed,
     IsAlwaysHealthy,
     GivesAnotherInstanceAKeyInHand,
     KeepsWhatWasRejected,
@@ -115,6 +117,9 @@ planted! {
     the_wrong_failure_named: NamesTheWrongFailure, "publishing::exactly_the_messages_that_were_not_taken_are_named";
     lost_with_a_cancelled_fetch: LosesWhatACancelledFetchHad, "delivery::fetches_that_were_given_up_lose_nothing";
     nothing_recognised: RecognisesNothing, "publishing::a_second_publish_is_recognised";
+    delayed_and_delivered_at_once:
+        DeliversDelayedAtOnce, "delayed::a_delayed_message_comes_when_it_is_due_and_not_much_later";
+    delayed_and_lost: LosesWhatIsDelayed, "delayed::every_group_that_is_there_when_it_is_due_gets_a_delayed_message";
     always_healthy: IsAlwaysHealthy, "closing::a_closed_broker_refuses_everything";
     a_key_at_two_instances: GivesAnotherInstanceAKeyInHand, "order::a_key_in_hand_is_not_given_to_another_instance";
     rejected_and_kept: KeepsWhatWasRejected, "settling::what_was_rejected_is_forgotten";

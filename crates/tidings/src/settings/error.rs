@@ -100,10 +100,15 @@ impl Hint {
     /// The name among `known` that `given` may have meant.
     pub(super) fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Self {
         const NEAR: f64 = 0.75;
-        let nearest =
-            known.map(|name| (strsim::normalized_damerau_levenshtein(given, name), name)).max_by(|a, b| a.0.total_cmp(&b.0));
+        let near = |name: &str| strsim::normalized_damerau_levenshtein(own_part(given), own_part(name));
+        let nearest = known.map(|name| (near(name), name)).max_by(|a, b| a.0.total_cmp(&b.0));
         Self(nearest.filter(|(near, _)| *near >= NEAR).map(|(_, name)| name.to_owned()))
     }
+}
+
+/// Without the beginning that all variables share, which makes none of them near.
+fn own_part(name: &str) -> &str {
+    name.strip_prefix("TIDINGS_").unwrap_or(name)
 }
 
 impl fmt::Display for Hint {

@@ -135,6 +135,8 @@ fn what_there_is_not_is_refused_with_what_may_have_been_meant() {
         error(users(), &[], &[("TIDINGS_ADRESS", "x")]),
         "unknown variable TIDINGS_ADRESS (did you mean TIDINGS_ADDRESS?); --help lists what there is"
     );
+    // All begin alike, and for that they are not near.
+    assert_eq!(error(users(), &[], &[("TIDINGS_MAIL", "file:x")]), "unknown variable TIDINGS_MAIL; --help lists what there is");
     // Of another service.
     assert!(error(email(), &[], &[("TIDINGS_ADDRESS", ":1")]).starts_with("unknown variable TIDINGS_ADDRESS"));
     assert!(error(email(), &["--require-auth"], &[]).starts_with("unknown flag --require-auth"));

@@ -1,7 +1,7 @@
 //! A broker around `memory:` that does one thing wrong: what goes in.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, LazyLock, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -24,6 +24,7 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Shared {
     published: AtomicUsize,
+    ids: Mutex<HashSet<MessageId>>,
     members: AtomicUsize,
     /// How often each group was left in order.
     pub(crate) left: Mutex<HashMap<GroupName, usize>>,
@@ -54,6 +55,7 @@ impl Planted {
             Bug::DeliversDelayedAtOnce => vec![message.clone().into_builder().due(None).build()],
             Bug::LosesWhatIsDelayed if message.due().is_some() => Vec::new(),
             Bug::RecognisesNothing => vec![own().build()],
+            Bug::RecognisesByIdAlone if !self.shared.ids.lock().unwrap().insert(message.id().clone()) => Vec::new(),
             Bug::GivesAnotherInstanceAKeyInHand => vec![message.clone().into_builder().key(None).build()],
             Bug::MangledHeaderByte => vec![message.clone().into_builder().headers(mangled(message.headers())).build()],
             _ => vec![message.clone()],
@@ -69,6 +71,15 @@ impl Planted {
             sent.swap(first, first + 1);
         }
         sent
+    }
+
+    /// Refuses what is larger than an event may be, letters too.
+    fn refused(&self, batch: &[Message]) -> Vec<(usize, PublishError)> {
+        let limit = self.inner.capabilities().max_message;
+        let large = batch.iter().enumerate().filter(|(_, message)| message.size() > limit);
+        large
+            .map(|(n, message)| (n, PublishError::TooLarge { topic: message.topic().to_string(), size: message.size(), limit }))
+            .collect()
     }
 
     fn subscription(&self, mut asked: Subscription) -> Subscription {
@@ -119,6 +130,9 @@ impl Broker for Planted {
 
     fn publish<'a>(&'a self, batch: &'a [Message]) -> BoxFuture<'a, Result<(), PublishFailures>> {
         Box::pin(async move {
+            if self.bug == Bug::HasNoRoomForALetter {
+                PublishFailures::check(self.refused(batch))?;
+            }
             let sent = self.batch(batch);
             match self.inner.publish(&sent).await {
                 Err(failures) if self.bug == Bug::TakesPublishesWhenClosed => {

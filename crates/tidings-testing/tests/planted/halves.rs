@@ -90,6 +90,7 @@ impl PlantedSettle {
             (Bug::RedeliversTooEarly, Outcome::Retry { after, attempts }) => Outcome::Retry { after: after * 9 / 10, attempts },
             (Bug::RedeliversTooLate, Outcome::Retry { after, attempts }) => Outcome::Retry { after: after * 2, attempts },
             (Bug::KeepsWhatWasRejected, Outcome::Reject) => Outcome::HandBack,
+            (Bug::ForgetsWhatIsHandedBack, Outcome::HandBack) => Outcome::Ack,
             (_, outcome) => outcome,
         }
     }

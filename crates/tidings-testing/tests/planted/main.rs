@@ -44,6 +44,9 @@ pub(crate) enum Bug {
     IsAlwaysHealthy,
     GivesAnotherInstanceAKeyInHand,
     KeepsWhatWasRejected,
+    RecognisesByIdAlone,
+    HasNoRoomForALetter,
+    ForgetsWhatIsHandedBack,
 }
 
 fn engine(bug: Bug) -> Engine {
@@ -123,4 +126,17 @@ planted! {
     always_healthy: IsAlwaysHealthy, "closing::a_closed_broker_refuses_everything";
     a_key_at_two_instances: GivesAnotherInstanceAKeyInHand, "order::a_key_in_hand_is_not_given_to_another_instance";
     rejected_and_kept: KeepsWhatWasRejected, "settling::what_was_rejected_is_forgotten";
+
+    // Over the framework's loop.
+    letters_swallowed: RecognisesByIdAlone, "letters::every_subscription_has_a_dead_letter_of_its_own_beside_the_event";
+    no_room_for_a_letter: HasNoRoomForALetter, "letters::a_message_at_the_limit_has_a_whole_dead_letter";
+    a_second_letter: KeepsWhatWasRejected, "letters::a_rejected_message_is_one_dead_letter_and_does_not_come_again";
+    a_retry_too_early: RedeliversTooEarly, "attempts::a_wait_that_a_handler_asks_for_is_kept_and_not_much_longer";
+    attempts_that_do_not_rise: CountsAttemptsWrong, "attempts::attempts_go_on_after_a_restart";
+    more_in_hand_than_may: IgnoresBackPressure, "bounds::no_more_is_in_hand_and_running_than_the_settings_allow";
+    handed_back_and_forgotten:
+        ForgetsWhatIsHandedBack, "stops::a_stop_under_load_finishes_what_runs_and_hands_back_the_rest";
+    cut_and_forgotten:
+        ForgetsWhatIsHandedBack, "stops::what_runs_past_the_deadline_is_cut_and_comes_again_as_the_same_attempt";
+    lost_in_a_crash: AcknowledgesBeforeHandling, "stops::what_a_crashed_instance_had_is_handled_by_the_next";
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Mutex,
+    time::Instant,
 };
 
 use super::prelude::*;
@@ -177,7 +178,10 @@ pub(super) async fn the_key_of_an_instance_that_went_away_is_taken_over_in_order
     assert_eq!(bodies(&first.take(20).await), numbers(0, 20));
     let waiting = tokio::spawn(async move { second.read(50).await });
     drop(first);
+    let dropped = Instant::now();
     assert_eq!(waiting.await.unwrap(), numbers(0, 50));
+    place.figures().back(dropped.elapsed());
+    place.figures().again(0);
 }
 
 pub(super) async fn what_waits_for_the_holder_of_its_key_comes_once(place: Place) {

@@ -40,8 +40,10 @@ pub(super) async fn attempts_survive_a_killed_instance(place: Place) {
     let mut victim = Victim::start(Role::Fail, &place);
     assert_eq!(victim.says().await, "failed");
     victim.kill();
+    let killed = Instant::now();
     let mut reader = subscribe(&*broker, "g", "t").await;
     assert_eq!(reader.take(1).await[0].attempts, 3);
+    place.figures().back(killed.elapsed());
 }
 
 pub(super) async fn what_a_killed_publisher_was_told_is_taken_is_there(place: Place) {
@@ -56,4 +58,5 @@ pub(super) async fn what_a_killed_publisher_was_told_is_taken_is_there(place: Pl
     // The last one may have been taken before it could be said.
     let came = reader.read(said.len()).await;
     assert_eq!(came, said);
+    place.figures().again(0);
 }

@@ -11,10 +11,13 @@ pub(super) async fn a_dropped_subscription_gives_back_what_it_held(place: Place)
     let held = first.take(10).await;
     first.end(&held[3..6], Outcome::Ack).await;
     drop(first);
+    let dropped = Instant::now();
     let mut second = subscribe(&*broker, "g", "t").await;
     let again = second.take(17).await;
+    place.figures().back(dropped.elapsed());
     let expected: Vec<_> = (0..20).filter(|n| !(3..6).contains(n)).map(|n| n.to_string()).collect();
     assert_eq!(bodies(&again), expected);
+    place.figures().again(0);
     for (n, count) in [(0, 2), (16, 1)] {
         let (counted, attempts) = (again[n].deliveries, again[n].attempts);
         assert!(counted.is_none_or(|counted| counted == count), "{n}: {counted:?} deliveries, not {count}");

@@ -28,8 +28,8 @@ pub(crate) fn write() -> Result<()> {
     needs::install_what_is_missing()?;
     forget()?;
     let mut tests = cargo(&["test", "--no-fail-fast"]);
-    tests.args(["-p", "tidings-memory", "-p", "tidings-sql", "-p", "tidings-nats"]);
-    tests.args(["--test", "conformance", "--test", "conformance_core", "--test", "conformance_jetstream"]);
+    tests.args(["-p", "tidings-memory", "-p", "tidings-sql", "-p", "tidings-nats", "-p", "tidings-testing"]);
+    tests.args(["--test", "conformance", "--test", "conformance_core", "--test", "conformance_jetstream", "--test", "loop"]);
     run(tests.env("REQUIRE_SERVERS", "1").env(VARIABLE, folder()))?;
     let page = Page::read()?;
     let Some(made) = page.anew()? else { bail!("the suite wrote no results below {}", folder().display()) };
@@ -73,6 +73,13 @@ pub(crate) fn forget() -> Result<()> {
     }
 }
 
+/// What an engine's cases said, those over the bare trait and those over the loop; nothing, unless both are there.
+fn results_of(engine: &str) -> String {
+    let of = |over| fs::read_to_string(folder().join(format!("{engine}.{over}.jsonl"))).unwrap_or_default();
+    let both = ["trait", "loop"].map(of);
+    if both.iter().any(String::is_empty) { String::new() } else { both.concat() }
+}
+
 /// The page, cut around the table.
 struct Page {
     above: String,
@@ -90,7 +97,7 @@ impl Page {
 
     /// The table of the results that there are; `None` when those of a broker are missing.
     fn anew(&self) -> Result<Option<String>> {
-        let results = ENGINES.map(|engine| fs::read_to_string(folder().join(format!("{engine}.jsonl"))).unwrap_or_default());
+        let results = ENGINES.map(results_of);
         if results.iter().any(|lines| lines.is_empty() || lines.contains("its server is not installed")) {
             return Ok(None);
         }

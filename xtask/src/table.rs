@@ -46,8 +46,16 @@ impl Figures {
     }
 }
 
-/// What the suite wrote, by the case's place and name, for each engine.
-type Results = BTreeMap<(u64, String), [Told; ENGINES.len()]>;
+/// Which case: the bare trait's come first, each kind in the suite's order.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Case {
+    over_the_loop: bool,
+    place: u64,
+    name: String,
+}
+
+/// What the suite wrote, by case, for each engine.
+type Results = BTreeMap<Case, [Told; ENGINES.len()]>;
 
 /// The table of these results, each engine's as lines of JSON; `before` is the one that is there.
 ///
@@ -60,16 +68,20 @@ pub(crate) fn table(results: [&str; ENGINES.len()], before: &str) -> Result<Stri
             let line: Value = serde_json::from_str(line).context("a line of the suite's results")?;
             let (case, told) = told(&line)?;
             if told.verdict == "failed" {
-                bail!("{} on {}: {}", case.1, ENGINES[engine], told.why.unwrap_or_default());
+                bail!("{} on {}: {}", case.name, ENGINES[engine], told.why.unwrap_or_default());
             }
             all.entry(case).or_default()[engine] = told;
         }
     }
     let mut notes = Notes(Vec::new());
     let mut text = format!("| case | {} |\n|{}\n", ENGINES.map(|engine| format!("`{engine}:`")).join(" | "), " --- |".repeat(5));
-    let mut room = "";
-    for ((_, name), row) in &all {
-        let (of, promise) = name.split_once("::").unwrap_or(("", name));
+    let (mut room, mut over_the_loop) = ("", false);
+    for (case, row) in &all {
+        if case.over_the_loop && !over_the_loop {
+            text.push_str("| **Over the framework's loop** | | | | |\n");
+            over_the_loop = true;
+        }
+        let (of, promise) = case.name.split_once("::").unwrap_or(("", &case.name));
         if of != room {
             let _ = writeln!(text, "| **{of}** | | | | |");
             room = of;
@@ -95,9 +107,10 @@ pub(crate) fn promises(table: &str) -> String {
     table.lines().map(|line| line.split('|').map(cell).collect::<Vec<_>>().join("|") + "\n").collect()
 }
 
-fn told(line: &Value) -> Result<((u64, String), Told)> {
+fn told(line: &Value) -> Result<(Case, Told)> {
     let text = |name: &str| line[name].as_str().map(str::to_owned);
-    let case = line["place"].as_u64().zip(text("case")).context("a result without a case")?;
+    let (place, name) = line["place"].as_u64().zip(text("case")).context("a result without a case")?;
+    let case = Case { over_the_loop: line["over"] == "loop", place, name };
     let back = line["back_ms"].as_u64().map(|ms| ms.div_ceil(1_000));
     let figures = Figures {
         again: line["again"].as_u64().map(|count| count > 0),
@@ -162,6 +175,17 @@ mod tests {
         let row = "| b c | ✓, none again, ≤ 5 s | ✓, some again, ≤ 15 s | – (1) | framework (2) |\n";
         assert!(table.contains("| **a** | | | | |\n") && table.contains(row), "{table}");
         assert!(table.contains("1. it has none\n2. nothing waits: a retry waits"), "{table}");
+    }
+
+    #[test]
+    fn what_is_over_the_loop_stands_below_a_line_that_says_so() {
+        let line = PASSED.replace("\"place\":1,\"case\":\"a::", "\"over\":\"loop\",\"place\":0,\"case\":\"d::");
+        let table = table([&format!("{line}\n{PASSED}"), "", "", ""], "").unwrap();
+        let at = |text: &str| table.find(text).unwrap();
+        assert!(
+            at("**a**") < at("**Over the framework's loop**") && at("**Over the framework's loop**") < at("**d**"),
+            "{table}"
+        );
     }
 
     #[test]

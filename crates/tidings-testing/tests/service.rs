@@ -2,11 +2,15 @@
 #![cfg(feature = "service")]
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tidings::{Event, Failure, Handler, Handlers, Message, Meta, Order, Publisher, Reject, Retry, Source, State, Topic};
+use tidings::{
+    Event, Failure, Handler, Handlers, Message, Meta, Order, Publish, PublishError, Publisher, Reject, Retry, Source, State,
+    Topic,
+};
 use tidings_testing::{
     TestService,
+    faults::Faulty,
     service::{NotSeen, Outcome},
 };
 
@@ -169,4 +173,26 @@ async fn each_group_handles_the_event() {
     let mut groups: Vec<_> = service.attempts::<UserCreated>().into_iter().map(|attempt| attempt.group).collect();
     groups.sort();
     assert_eq!(groups, ["other", "test"]);
+}
+
+#[tokio::test]
+async fn a_delayed_event_comes_when_the_clock_is_moved_so_far() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    async fn remind(user: UserCreated) -> Publish<UserWelcomed> {
+        Publish::one(UserWelcomed { id: user.id }).delay(HOUR)
+    }
+    let handlers = Handlers::new().on(remind).on(async |_: UserWelcomed| {});
+    let service = TestService::start_on(handlers, |broker| Arc::new(Faulty::around(broker))).await.unwrap();
+    service.publish(&user(7, "Ann")).await.unwrap();
+    service.handled::<UserCreated>().await.unwrap();
+    assert_eq!(service.published::<UserWelcomed>().unwrap().len(), 1);
+    service.advance(HOUR / 2);
+    service.send(&Publish::one(user(8, "Ben")).delay(HOUR / 4)).await.unwrap();
+    service.advance(HOUR / 4);
+    assert_eq!(service.handled::<UserCreated>().await.unwrap().id, 8);
+    assert!(service.attempts::<UserWelcomed>().is_empty());
+    service.advance(HOUR / 4);
+    assert_eq!(service.handled::<UserWelcomed>().await.unwrap(), UserWelcomed { id: 7 });
+    let refused = service.send(&Publish::one(user(9, "Cy")).delay(HOUR * 24 * 8)).await.unwrap_err();
+    assert!(matches!(refused, PublishError::DelayTooLong { .. }), "{refused}");
 }

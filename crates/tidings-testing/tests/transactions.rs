@@ -1,6 +1,8 @@
 //! A handler with a transaction and an outbox under test: a database in memory is all that it needs.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
+use std::time::Duration;
+
 use sqlx::{Sqlite, SqlitePool, sqlite::SqlitePoolOptions};
 use tidings::{Event, Failure, Handlers, Publish, Tx};
 use tidings_testing::TestService;
@@ -54,4 +56,20 @@ async fn a_booking_that_is_there_is_a_dead_letter_that_says_so_and_publishes_not
     assert!(letter.attempts() == 5 && letter.error().contains("UNIQUE"), "{}", letter.error());
     assert!(service.published::<Booked>().unwrap().is_empty());
     assert_eq!(bookings(&pool).await, 1);
+}
+
+#[tokio::test]
+async fn a_delay_passes_through_the_outbox_and_counts_from_the_publish() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    async fn remind(order: Placed, mut tx: Tx<Sqlite>) -> Result<(), Failure> {
+        Ok(tx.send(&Publish::one(Booked { id: order.id }).delay(HOUR)).await?)
+    }
+    let handlers = Handlers::new().on(remind).on(async |_: Booked| {}).with_state(database().await);
+    let service = TestService::start(handlers).await.unwrap();
+    service.publish(&Placed { id: "7".into() }).await.unwrap();
+    service.handled::<Placed>().await.unwrap();
+    // The row may still be on its way to the broker.
+    service.advance(HOUR);
+    assert_eq!(service.handled::<Booked>().await.unwrap(), Booked { id: "7".into() });
+    assert!(service.elapsed() >= HOUR);
 }

@@ -5,6 +5,7 @@
 
 mod dead_letter;
 mod not_seen;
+mod postponed;
 mod recorder;
 mod seen;
 
@@ -12,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use tidings::{
     __private::{Clock, Harness},
-    Event, Message, PublishError, Publisher, Result, Source,
+    Event, Message, Publish, PublishError, Publisher, Result, Source,
     handlers::Complete,
 };
 use tidings_core::Broker;
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 
 pub use dead_letter::DeadLetter;
 pub use not_seen::NotSeen;
+use postponed::Postponed;
 use recorder::Recorder;
 use seen::Seen;
 pub use seen::{Attempt, Outcome};
@@ -138,8 +140,9 @@ impl TestService {
         let clock = Clock::movable();
         let begun = clock.now();
         let seen = Arc::new(Seen::new(begun));
-        let recorder = Recorder::new(around(Arc::<Memory>::clone(&broker)), Arc::clone(&seen));
-        let publisher = Publisher::new(broker.clone(), Source::new("/the-test")?);
+        let postponed: Arc<dyn Broker> = Arc::new(Postponed::new(broker.clone(), clock.clone()));
+        let recorder = Recorder::new(around(Arc::clone(&postponed)), Arc::clone(&seen));
+        let publisher = Publisher::new(postponed, Source::new("/the-test")?);
         let watch = Arc::clone(&seen);
         let harness = Harness::by(clock.clone(), Arc::new(recorder.clone()), Self::NAME, handlers.complete(), watch).await?;
         Ok(Self { broker, recorder, seen, publisher, patience: Self::PATIENCE, clock, begun, harness })
@@ -151,7 +154,8 @@ impl TestService {
         Self { patience, ..self }
     }
 
-    /// Moves the service's clock: attempts that are due begin, and handlers that have taken too long are cut.
+    /// Moves the service's clock: attempts that are due begin, handlers that have taken too long are cut, and events that were
+    /// published with a delay come when it is over. Those wait for this, whatever the test waits for.
     pub fn advance(&self, time: Duration) {
         self.clock.advance(time);
     }
@@ -168,6 +172,32 @@ impl TestService {
     /// When it cannot be encoded, or is too large.
     pub async fn publish<E: Event>(&self, event: &E) -> Result<(), PublishError> {
         self.publisher.publish(event).await
+    }
+
+    /// Publishes events with a key, headers or a delay, as another service would.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidings::{Event, Handlers, Publish};
+    /// use tidings_testing::TestService;
+    /// # #[derive(Debug, PartialEq, Event, serde::Serialize, serde::Deserialize)]
+    /// # #[event(topic = "user.created", key = "id")]
+    /// # struct UserCreated { id: u32 }
+    /// # async fn welcome(user: UserCreated) {}
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> tidings::Result<()> {
+    /// let service = TestService::start(Handlers::new().on(welcome)).await?;
+    /// service.send(&Publish::one(UserCreated { id: 7 }).delay(Duration::from_secs(3_600))).await?;
+    /// service.advance(Duration::from_secs(3_600));
+    /// assert_eq!(service.handled::<UserCreated>().await?, UserCreated { id: 7 });
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When one cannot be encoded, is too large, or is delayed for more than 7 days.
+    pub async fn send<E: Event>(&self, events: &Publish<E>) -> Result<(), PublishError> {
+        self.publisher.send(events).await
     }
 
     /// Publishes a message as it is: a body that cannot be read, a topic that nobody expects.

@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
@@ -22,6 +22,8 @@ pub struct Clock(Option<Arc<Movable>>);
 #[derive(Debug)]
 struct Movable {
     ahead: watch::Sender<Duration>,
+    /// When it was moved, by the machine's clock, and how far ahead it was then.
+    moved: Mutex<Vec<(SystemTime, Duration)>>,
     /// What each subscription waits for.
     loops: Mutex<HashMap<usize, Waits>>,
 }
@@ -47,7 +49,11 @@ impl Clock {
     /// One that [`Clock::advance`] moves.
     #[must_use]
     pub fn movable() -> Self {
-        Self(Some(Arc::new(Movable { ahead: watch::Sender::new(Duration::ZERO), loops: Mutex::default() })))
+        Self(Some(Arc::new(Movable {
+            ahead: watch::Sender::new(Duration::ZERO),
+            moved: Mutex::default(),
+            loops: Mutex::default(),
+        })))
     }
 
     /// What time it is.
@@ -59,8 +65,29 @@ impl Clock {
     /// Moves it forward.
     pub fn advance(&self, time: Duration) {
         if let Some(movable) = &self.0 {
-            movable.ahead.send_modify(|ahead| *ahead += time);
+            movable.ahead.send_modify(|ahead| {
+                *ahead += time;
+                movable.moved.lock().unwrap_or_else(PoisonError::into_inner).push((SystemTime::now(), *ahead));
+            });
         }
+    }
+
+    /// When it is here what somebody who looked at the machine's clock, and said so at `said`, calls `at`: moves that came after that
+    /// count, those before do not.
+    #[must_use]
+    pub fn instant_of(&self, at: SystemTime, said: SystemTime) -> Instant {
+        let now = Instant::now();
+        let on_machine = match at.duration_since(SystemTime::now()) {
+            Ok(wait) => now + wait,
+            Err(past) => now.checked_sub(past.duration()).unwrap_or(now),
+        };
+        on_machine + self.ahead_at(said)
+    }
+
+    fn ahead_at(&self, time: SystemTime) -> Duration {
+        let Some(movable) = &self.0 else { return Duration::ZERO };
+        let moved = movable.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        moved.iter().rev().find(|(when, _)| *when <= time).map_or(Duration::ZERO, |(_, ahead)| *ahead)
     }
 
     /// Moves it to the next attempt, when no handler runs and one is waited for; answers whether it did.
@@ -87,7 +114,7 @@ impl Clock {
     }
 
     /// Waits until it is `at`.
-    pub(super) async fn until(self, at: Instant) {
+    pub async fn until(self, at: Instant) {
         match &self.0 {
             None => sleep_until(at).await,
             Some(movable) => {

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, io, path::Path};
 
-use tidings_core::{Message, PublishError};
+use tidings_core::{Capabilities, Message, PublishError};
 
-use crate::{queue::Queue, wire};
+use crate::{NAME, queue::Queue, wire};
 
 /// The largest event.
 pub(crate) const LARGEST: usize = 1024 * 1024;
@@ -44,6 +44,8 @@ pub(crate) fn put(root: &Path, messages: &[Message]) -> BTreeMap<usize, PublishE
 }
 
 fn check(message: &Message) -> Result<(), PublishError> {
+    // Nothing is held back here until it is due.
+    Capabilities::default().check_due(NAME, message)?;
     let (topic, size) = (message.topic(), message.size());
     topic.check_for_publish()?;
     let limit = if topic.is_reserved() { LARGEST + ROOM_FOR_A_LETTER } else { LARGEST };

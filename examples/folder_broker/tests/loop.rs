@@ -1,0 +1,16 @@
+//! The cases over the framework's own loop, each on a folder of its own.
+
+use std::process::ExitCode;
+
+use tidings_core::{Client, url};
+use tidings_testing::suite::{Engine, Site, run_loop};
+
+fn main() -> ExitCode {
+    let site = || async {
+        let folder = tempfile::TempDir::new().ok()?;
+        Some(Site::new(format!("folder:{}", folder.path().display()), folder))
+    };
+    let client = || Client { service: "case".into(), instance: "1".into() };
+    let open = move |url: String| async move { tidings_folder::open(&url::parse(&url)?, &client()).await };
+    run_loop([Engine::new("folder", site, open)])
+}

@@ -121,8 +121,10 @@ impl<E: Event> Publish<E> {
     /// What no clock can tell is later than any broker takes, and refused as that.
     fn due(&self) -> Option<SystemTime> {
         const LATE: Duration = Duration::from_secs(1 << 32);
-        let now = SystemTime::now();
-        (!self.delay.is_zero()).then(|| now.checked_add(self.delay.min(LATE)).unwrap_or(now))
+        if self.delay.is_zero() {
+            return None;
+        }
+        SystemTime::now().checked_add(self.delay.min(LATE))
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     readiness::Readiness,
 };
 
+mod delay;
 mod faults;
 mod order;
 mod takeover;

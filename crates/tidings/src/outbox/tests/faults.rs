@@ -11,7 +11,7 @@ use super::*;
 
 /// What a broker does wrong, at a moment that a test chooses; it keeps what it was given.
 #[derive(Default)]
-struct Faulty {
+pub(super) struct Faulty {
     given: Mutex<Vec<u32>>,
     /// Publishes from now on that fail for a while.
     failing: AtomicUsize,
@@ -24,7 +24,7 @@ struct Faulty {
 }
 
 impl Faulty {
-    fn given(&self) -> Vec<u32> {
+    pub(super) fn given(&self) -> Vec<u32> {
         self.given.lock().unwrap().clone()
     }
 }

@@ -11,7 +11,10 @@ use std::{
 use axum::http::{Request, Response};
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 use tracing::Instrument;
@@ -27,6 +30,9 @@ use crate::{delivery::Drain, error::panic_text, metrics::Metrics, trace};
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long answers to calls that were cut may take to leave.
 const LEAVE: Duration = Duration::from_millis(200);
+
+/// How long a connection without a call may take to end.
+const MUTE: Duration = Duration::from_secs(1);
 
 /// What bounds calls.
 #[derive(Debug, Clone, Copy)]
@@ -49,11 +55,18 @@ struct Shared {
     names: Vec<&'static str>,
     limits: Limits,
     drain: Drain,
+    /// The calls whose answers have not gone to their end.
+    in_hand: TaskTracker,
 }
 
 impl CallLayer {
     pub(super) fn new(metrics: Metrics, names: Vec<&'static str>, limits: Limits, drain: Drain) -> Self {
-        Self(Arc::new(Shared { metrics, names, limits, drain }))
+        Self(Arc::new(Shared { metrics, names, limits, drain, in_hand: TaskTracker::new() }))
+    }
+
+    /// Tells when no call is in hand.
+    pub(super) fn in_hand(&self) -> TaskTracker {
+        self.0.in_hand.clone()
     }
 }
 
@@ -103,7 +116,13 @@ where
     let deadline = deadline::of_call(request.headers(), shared.limits.deadline);
     // Health watches have no end of their own: they are told of the stop, and end with it.
     let cut = if method.watches { &shared.drain.stop } else { &shared.drain.cut };
-    let mut counted = Counted { metrics: shared.metrics.clone(), method, begun: Instant::now(), code: Code::Cancelled };
+    let mut counted = Counted {
+        metrics: shared.metrics.clone(),
+        method,
+        begun: Instant::now(),
+        code: Code::Cancelled,
+        _in_hand: shared.in_hand.token(),
+    };
 
     let request = request.map(|body| Body::new(Limited::new(body, shared.limits.message)));
     let work = async move { inner.call(request).await };
@@ -144,6 +163,20 @@ pub(super) async fn after_answers(cut: CancellationToken) {
     sleep(LEAVE).await;
 }
 
+/// Completes when, after the stop, no call is in hand any more. A client that is gone without a word, or never said one, keeps its
+/// connection open, and is no reason to wait until the cut.
+pub(super) async fn after_calls(stop: CancellationToken, in_hand: TaskTracker) {
+    stop.cancelled().await;
+    in_hand.close();
+    loop {
+        in_hand.wait().await;
+        sleep(MUTE).await;
+        if in_hand.is_empty() {
+            return;
+        }
+    }
+}
+
 /// The method of a call, as it may stand in a log or a metric: callers can name any, and metrics live for ever.
 struct Method {
     text: String,
@@ -168,6 +201,7 @@ pub(super) struct Counted {
     method: Method,
     begun: Instant,
     code: Code,
+    _in_hand: TaskTrackerToken,
 }
 
 impl Counted {

@@ -121,19 +121,19 @@ impl Listening {
         let streams = self.limits.streams;
         let layer = CallLayer::new(metrics.clone(), names, self.limits, drain.clone());
         let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
-        let stop = drain.stop.clone().cancelled_owned();
-        let cut = drain.cut.clone();
+        let (stop, cut, in_hand) = (drain.stop.clone(), drain.cut.clone(), layer.in_hand());
         parts.spawn(async move {
             let server = Server::builder()
                 .max_concurrent_streams(streams)
                 .http2_keepalive_interval(Some(layer::KEEP_ALIVE))
                 .layer(layer)
                 .add_routes(routes.routes().prepare())
-                .serve_with_incoming_shutdown(incoming, stop);
+                .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
             tokio::select! {
                 served = server => served.map_err(|source| ServiceError::Ended { part: "the gRPC server", source: source.into() }.into()),
                 // A connection that its client keeps open though nothing is left on it.
                 () = layer::after_answers(cut) => Ok(()),
+                () = layer::after_calls(stop, in_hand) => Ok(()),
             }
         });
         Ok(health)

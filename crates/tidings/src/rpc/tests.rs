@@ -262,6 +262,21 @@ async fn a_stop_turns_health_ends_watches_finishes_calls_and_accepts_no_more() {
 }
 
 #[tokio::test]
+async fn a_client_that_says_nothing_holds_up_no_stop() {
+    let mut rig = rig(&["--drain=1h"]).await;
+    let mute = tokio::net::TcpStream::connect(rig.running.grpc_address().unwrap()).await.unwrap();
+    let held = tokio::spawn(call(rig.channel.clone(), "/test.Probe/Hold", tonic::Request::new(String::new())));
+    rig.begun.recv().await.unwrap();
+    let stopping = tokio::spawn(rig.running.stop());
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!(!stopping.is_finished(), "a call is still in hand");
+    rig.gate.notify_one();
+    assert_eq!(timeout(SOON, held).await.unwrap().unwrap().unwrap(), "let go");
+    timeout(SOON, stopping).await.unwrap().unwrap().unwrap();
+    drop(mute);
+}
+
+#[tokio::test]
 async fn a_call_that_outlives_the_cut_is_answered_unavailable() {
     let mut rig = rig(&["--drain=1s"]).await;
     let held = tokio::spawn(call(rig.channel.clone(), "/test.Probe/Hold", tonic::Request::new(String::new())));

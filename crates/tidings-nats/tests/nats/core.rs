@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::common::{Reader, SOON, bodies, body, each, from, message, numbered, open, retry, to};
 use futures_util::StreamExt;
 use tidings_core::{Headers, Health, Key, MessageId, Outcome, PublishError, Start, TraceContext};
-use tidings_testing::servers::{Nats, Proxy, eventually};
+use tidings_testing::servers::{Nats, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_comes_as_it_was_published() {
@@ -166,50 +166,6 @@ async fn what_is_too_large_is_refused_and_the_rest_goes() {
     assert_eq!(failures.len(), 1);
     assert!(matches!(&failures[0], (1, PublishError::TooLarge { size, limit: most, .. }) if size > most), "{failures:?}");
     assert_eq!(bodies(&reader.handle(2).await), ["0", "2"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_flush_tells_over_which_connection() {
-    let Some(nats) = Nats::start().await else { return };
-    let proxy = Proxy::start(nats.address()).await;
-    let broker = open(&proxy.instead_of(&nats.url())).await;
-    let mut reader = Reader::new(&broker, to("mail", "a.b")).await;
-    let before = broker.flush().await.unwrap();
-    assert_eq!(broker.flush().await.unwrap(), before);
-    proxy.cut();
-    proxy.heal();
-    let after = eventually(SOON, async || broker.flush().await.ok().filter(|link| *link != before)).await;
-    assert_eq!(broker.flush().await.unwrap(), after);
-    // The subscription came back with the connection.
-    broker.publish(&numbered("a.b", 1)).await.unwrap();
-    reader.handle(1).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_taken_while_the_server_is_away() {
-    let Some(mut nats) = Nats::start().await else { return };
-    let broker = open(&nats.url()).await;
-    assert_eq!(broker.health(), Health::Up);
-    nats.kill();
-    eventually(SOON, async || matches!(broker.health(), Health::Down(_))).await;
-    let failures = broker.publish(&numbered("a.b", 3)).await.unwrap_err().into_failed();
-    assert!(failures.len() == 3 && failures.iter().all(|(_, error)| error.is_transient()), "{failures:?}");
-    assert!(broker.flush().await.unwrap_err().is_transient());
-    assert!(broker.subscribe(to("mail", "a.b")).await.err().unwrap().is_transient());
-    nats.restart().await;
-    eventually(SOON, async || broker.health() == Health::Up).await;
-    broker.publish(&numbered("a.b", 3)).await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_falls_silent_is_down() {
-    let Some(nats) = Nats::start().await else { return };
-    let proxy = Proxy::start(nats.address()).await;
-    let broker = open(&proxy.instead_of(&nats.url())).await;
-    proxy.throttle(0);
-    eventually(SOON, async || matches!(broker.health(), Health::Down(_))).await;
-    proxy.heal();
-    eventually(SOON, async || broker.health() == Health::Up).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::common::{Reader, SOON, body, message, numbered, open, to};
+use crate::common::{Reader, SOON, body, numbered, open, to};
 use tidings_core::{Health, PublishError};
 use tidings_testing::servers::{Nats, Proxy, eventually};
 
@@ -38,31 +38,6 @@ async fn nothing_is_lost_when_the_server_is_killed_while_messages_flow() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn order_holds_over_a_cut_connection() {
-    let Some(nats) = Nats::with_jetstream().await else { return };
-    let broker = open(&nats.jetstream_url()).await;
-    let proxy = Proxy::start(nats.address()).await;
-    let weak = open(&proxy.instead_of(&nats.jetstream_url())).await;
-    let mut reader = Reader::new(&weak, to("mail", "a.b")).await;
-    broker.publish(&numbered("a.b", 6)).await.unwrap();
-    let one = reader.take(1).await;
-    reader.ack(&one).await;
-    reader.take(1).await;
-    // Five are the server's again, or will be when their lease ends.
-    proxy.cut();
-    proxy.heal();
-    broker.publish(&[message("a.b", "6"), message("a.b", "7")]).await.unwrap();
-    let mut latest = Vec::new();
-    while latest.last() != Some(&7) {
-        let batch = reader.fetch(10).await;
-        latest.extend(batch.iter().map(|delivery| body(&delivery.message).parse::<usize>().unwrap()));
-        reader.ack(&batch).await;
-    }
-    // What was in hand at the cut may be acknowledged still; what follows is in order.
-    assert!(latest.is_sorted() && latest.iter().filter(|number| **number >= 2).eq([2, 3, 4, 5, 6, 7].iter()), "{latest:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_subscriber_that_holds_nothing_goes_on_at_once() {
     let Some(nats) = Nats::with_jetstream().await else { return };
     let proxy = Proxy::start(nats.address()).await;
@@ -77,38 +52,6 @@ async fn a_subscriber_that_holds_nothing_goes_on_at_once() {
     eventually(SOON, async || broker.publish(&batch).await.is_ok()).await;
     reader.handle(10).await;
     assert!(cut.elapsed() < reader.settle.lease().unwrap(), "{:?}", cut.elapsed());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_crashed_instance_is_replaced_after_its_lease() {
-    let Some(nats) = Nats::with_jetstream().await else { return };
-    let broker = open(&nats.jetstream_url()).await;
-    broker.publish(&numbered("a.b", 5)).await.unwrap();
-    let mut crashed = Reader::new(&broker, to("mail", "a.b")).await;
-    let taken = crashed.take(3).await;
-    assert_eq!(taken.len(), 3);
-    drop(crashed);
-    let mut next = Reader::new(&broker, to("mail", "a.b")).await;
-    let received: Vec<_> = next.handle(5).await.iter().map(body).collect();
-    assert_eq!(received, ["0", "1", "2", "3", "4"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_taken_while_the_server_is_away() {
-    let Some(mut nats) = Nats::with_jetstream().await else { return };
-    let broker = open(&nats.jetstream_url()).await;
-    broker.publish(&numbered("a.b", 3)).await.unwrap();
-    nats.kill();
-    let killed = Instant::now();
-    eventually(SOON, async || matches!(broker.health(), Health::Down(_))).await;
-    let failures = broker.publish(&numbered("a.b", 3)).await.unwrap_err().into_failed();
-    assert!(failures.len() == 3 && failures.iter().all(|(_, error)| error.is_transient()), "{failures:?}");
-    assert!(broker.subscribe(to("mail", "a.b")).await.err().unwrap().is_transient());
-    assert!(killed.elapsed() < SOON);
-    nats.restart().await;
-    eventually(SOON, async || broker.health() == Health::Up).await;
-    broker.publish(&numbered("a.b", 3)).await.unwrap();
-    assert_eq!(Reader::new(&broker, to("mail", "a.b")).await.handle(6).await.len(), 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -86,6 +86,18 @@ pub(super) async fn a_cut_link_is_told_and_comes_back(place: Place) {
     told_down(&*over.broker).await;
     let refused = within(over.broker.publish(&numbered("t", 2))).await.unwrap_err();
     assert!(refused.failed().len() == 2 && refused.failed().iter().all(|(_, why)| why.is_transient()), "{refused}");
+    let Err(refused) = within(over.broker.subscribe(subscription("h", "t"))).await else {
+        panic!("a subscription that no server knows of was made");
+    };
+    assert!(refused.is_transient(), "{refused}");
+    over.comes_back(&place).await;
+}
+
+pub(super) async fn a_link_that_stands_still_is_told_and_goes_on(place: Place) {
+    let over = Subscribed::over(Linked::to(&place).await, &place).await;
+    // Nothing is lost and nothing is closed: it is only that nothing arrives.
+    over.link.proxy.throttle(0);
+    told_down(&*over.broker).await;
     over.comes_back(&place).await;
 }
 
@@ -192,6 +204,8 @@ pub(super) async fn a_flush_tells_of_a_connection_that_was_cut_after_a_publish(p
     link.proxy.cut();
     let at_once = within(broker.flush()).await;
     assert!(at_once.as_ref().is_ok_and(|link| *link != before) || at_once.is_err(), "nothing was told: {at_once:?}");
+    until(|| matches!(broker.health(), Health::Down(_))).await;
+    assert!(within(broker.flush()).await.unwrap_err().is_transient());
     link.proxy.heal();
     let healed = Instant::now();
     until(|| broker.health() == Health::Up).await;

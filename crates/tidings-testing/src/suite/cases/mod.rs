@@ -152,6 +152,7 @@ table! {
     links: {
         a_cut_link_is_told_and_comes_back [Server]
         a_half_open_link_is_told_and_given_up [Server]
+        a_link_that_stands_still_is_told_and_goes_on [Server]
         nothing_is_lost_over_a_link_that_is_cut [Server Kept]
         nothing_is_lost_over_a_half_open_link [Server Kept]
         a_slow_link_loses_nothing_and_keeps_the_order_of_a_key [Server Order]

@@ -66,8 +66,7 @@ mod tests {
         assert!(!later.put(message("c"), 1, at(2)));
         assert!(later.put(message("a"), 1, at(1)));
         assert_eq!(later.next(), Some(at(1)));
-        let mut settings = Settings::default();
-        settings.max_messages = 3;
+        let settings = Settings { max_messages: 3, ..Settings::default() };
         assert!(later.is_full(1, &settings));
         assert!(later.take_due(begun).is_none());
         let all: Vec<_> = std::iter::from_fn(|| later.take_due(at(2))).map(|(message, _)| message.body().clone()).collect();

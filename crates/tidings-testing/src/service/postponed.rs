@@ -18,12 +18,18 @@ pub(super) struct Postponed {
     _publishing: JoinSet<()>,
 }
 
-/// What is held back, by when it is due, then as it was published.
 #[derive(Default)]
 struct Later {
-    waiting: Mutex<(u64, BTreeMap<(Instant, u64), Message>)>,
+    waiting: Mutex<Waiting>,
     /// Rung when there is more of it.
     bell: Notify,
+}
+
+/// What is held back, by when it is due, then as it was published.
+#[derive(Default)]
+struct Waiting {
+    messages: BTreeMap<(Instant, u64), Message>,
+    count: u64,
 }
 
 impl Postponed {
@@ -36,25 +42,26 @@ impl Postponed {
 }
 
 impl Later {
-    fn lock(&self) -> MutexGuard<'_, (u64, BTreeMap<(Instant, u64), Message>)> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn put(&self, message: &Message, at: Instant) {
-        let (count, waiting) = &mut *self.lock();
-        *count += 1;
-        waiting.insert((at, *count), message.clone().into_builder().due(None).build());
+        let mut waiting = self.lock();
+        waiting.count += 1;
+        let place = (at, waiting.count);
+        waiting.messages.insert(place, message.clone().into_builder().due(None).build());
         self.bell.notify_one();
     }
 
     fn next(&self) -> Option<Instant> {
-        self.lock().1.first_key_value().map(|((at, _), _)| *at)
+        self.lock().messages.first_key_value().map(|((at, _), _)| *at)
     }
 
     fn take_due(&self, now: Instant) -> Vec<Message> {
-        let (_, waiting) = &mut *self.lock();
-        let later = waiting.split_off(&(now, u64::MAX));
-        std::mem::replace(waiting, later).into_values().collect()
+        let mut waiting = self.lock();
+        let later = waiting.messages.split_off(&(now, u64::MAX));
+        std::mem::replace(&mut waiting.messages, later).into_values().collect()
     }
 
     /// Publishes each when it is due.

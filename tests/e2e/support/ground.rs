@@ -120,9 +120,14 @@ impl Running {
         sent
     }
 
+    /// All metrics, as Prometheus reads them.
+    pub(crate) async fn metrics(&self) -> String {
+        http_get(self.admin, "/metrics").await.unwrap_or_default()
+    }
+
     /// The sum of a metric's samples whose line contains `label`.
     pub(crate) async fn metric(&self, name: &str, label: &str) -> f64 {
-        let answer = http_get(self.admin, "/metrics").await.unwrap_or_default();
+        let answer = self.metrics().await;
         let samples = answer.lines().filter(|line| line.starts_with(name) && line.contains(label));
         samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }

@@ -2,6 +2,9 @@
 
 use std::panic::resume_unwind;
 
+use tidings::Order;
+use tidings_core::Broker;
+
 use super::{
     letters::{Letters, said},
     prelude::*,
@@ -66,26 +69,51 @@ pub(super) async fn a_panic_is_a_failed_attempt(place: Place) {
     assert!(of_key.eq([("bad", 1), ("bad", 2), ("behind", 1)]) && all.len() == 4, "{all:?}");
 }
 
-pub(super) async fn the_order_of_a_key_holds_through_retries(place: Place) {
-    const KEYS: usize = 5;
-    const EACH: usize = 40;
-    let fails = |n: usize| n.is_multiple_of(7);
-    let (broker, seen) = (place.open().await, Seen::new());
-    let handlers =
-        tells(&seen, move |tried| if fails(tried.number()) && tried.attempt == 1 { Err("not yet".into()) } else { Ok(()) });
-    let instance = Instance::start(Arc::clone(&broker), handlers.retry(quick(3))).await;
+const KEYS: usize = 5;
+const EACH: usize = 40;
+
+/// Whether the first attempt at a number fails.
+fn fails(n: usize) -> bool {
+    n.is_multiple_of(7)
+}
+
+fn some_fail_once(tried: &Tried) -> Result<(), Failure> {
+    if fails(tried.number()) && tried.attempt == 1 { Err("not yet".into()) } else { Ok(()) }
+}
+
+/// Publishes the numbers of all keys side by side; each key was handled in order, every attempt in its place.
+async fn each_key_is_handled_in_order(broker: &dyn Broker, seen: &Seen<Tried>, instances: Vec<Instance>) {
     for n in 0..EACH {
         let batch: Vec<_> = (0..KEYS).map(|key| keyed("t", &format!("k{key}"), &n.to_string())).collect();
-        publish(&*broker, &batch).await;
+        publish(broker, &batch).await;
     }
-    let expected: Vec<_> = (0..EACH).flat_map(|n| (1..=if fails(n) { 2 } else { 1 }).map(move |attempt| (n, attempt))).collect();
+    let attempts = |n| (1..=if fails(n) { 2 } else { 1 }).map(move |attempt| (n, attempt));
+    let expected: Vec<_> = (0..EACH).flat_map(attempts).collect();
     seen.count(KEYS * expected.len()).await;
-    instance.stop().await;
+    for instance in instances {
+        instance.stop().await;
+    }
     let by_key = by_key(&seen.all());
     assert_eq!(by_key.len(), KEYS);
     for (key, came) in by_key {
         assert_eq!(came, expected, "{key}");
     }
+}
+
+pub(super) async fn the_order_of_a_key_holds_through_retries(place: Place) {
+    let (broker, seen) = (place.open().await, Seen::new());
+    let instance = Instance::start(Arc::clone(&broker), tells(&seen, some_fail_once).retry(quick(3))).await;
+    each_key_is_handled_in_order(&*broker, &seen, vec![instance]).await;
+}
+
+pub(super) async fn the_order_of_a_key_holds_through_retries_across_instances(place: Place) {
+    let (broker, seen) = (place.open().await, Seen::new());
+    let mut instances = Vec::new();
+    for _ in 0..3 {
+        let handlers = tells(&seen, some_fail_once).retry(quick(3)).order(Order::Group);
+        instances.push(Instance::start(place.open().await, handlers).await);
+    }
+    each_key_is_handled_in_order(&*broker, &seen, instances).await;
 }
 
 pub(super) async fn a_wait_that_a_handler_asks_for_is_kept_and_not_much_longer(place: Place) {

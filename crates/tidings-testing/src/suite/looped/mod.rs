@@ -45,6 +45,7 @@ table! {
         the_last_failure_is_one_dead_letter [Kept]
         a_panic_is_a_failed_attempt []
         the_order_of_a_key_holds_through_retries []
+        the_order_of_a_key_holds_through_retries_across_instances [OrderInGroup]
         a_wait_that_a_handler_asks_for_is_kept_and_not_much_longer []
         attempts_go_on_after_a_restart [Kept Attempts Delay]
         a_handler_that_takes_longer_than_a_lease_keeps_its_message_and_its_failure_counts [Lease]

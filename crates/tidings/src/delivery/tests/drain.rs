@@ -80,35 +80,6 @@ async fn a_handler_that_cannot_be_cancelled_holds_up_the_end_for_a_second_at_mos
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_handed_back_is_handled_by_the_next_instance_and_what_was_handled_is_not() {
-    let (broker, seen, gate) = (memory(), Seen::new(), Arc::new(Semaphore::new(1)));
-    let rig = Rig::new(broker.clone()).start(waiting(&seen, &gate)).await;
-    rig.publish(&(1..=6).map(|n| message("", &n.to_string())).collect::<Vec<_>>()).await;
-    seen.count(3).await;
-    rig.drain.cut.cancel();
-    rig.stop().await.unwrap();
-
-    let (again, open) = (Seen::new(), Arc::new(Semaphore::new(6)));
-    let rig = Rig::new(broker).start(waiting(&again, &open)).await;
-    again.when(|again| again == ["2", "3", "4", "5", "6"]).await;
-    rig.stop().await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_crash_cancels_handlers_and_loses_nothing() {
-    let (broker, seen) = (memory(), Seen::new());
-    let rig = Rig::new(broker.clone()).start(waiting(&seen, &Arc::new(Semaphore::new(0)))).await;
-    rig.publish(&[message("", "1")]).await;
-    seen.count(1).await;
-    rig.abort();
-
-    let again = Seen::new();
-    let rig = Rig::new(broker).start(waiting(&again, &Arc::new(Semaphore::new(1)))).await;
-    again.when(|again| again == ["1"]).await;
-    rig.stop().await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_message_that_waits_for_its_next_attempt_goes_back_with_its_failures_where_no_order_is_broken() {
     for (key, order, outcome) in [("", Order::Key, Some(1)), ("k", Order::None, Some(1)), ("k", Order::Key, None)] {
         let (scripted, seen) = (Scripted::new(), Seen::new());

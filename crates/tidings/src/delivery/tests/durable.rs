@@ -1,12 +1,12 @@
-//! The loop over a broker that keeps messages in a file: what outlives the process, and what several instances share.
+//! The loop over a broker that keeps messages in a file: what outlives the process.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tempfile::TempDir;
 use tidings_core::{Broker, Client, Message, url::Url};
 
 use super::rig::{Rig, Seen, body, message};
-use crate::{Failure, Handler, Handlers, Meta, Order, Retry};
+use crate::{Failure, Handler, Handlers, Retry};
 
 async fn open(folder: &TempDir) -> Arc<dyn Broker> {
     let url: Url = format!("sqlite:{}/broker.db", folder.path().display()).parse().unwrap();
@@ -50,36 +50,6 @@ async fn what_was_published_before_the_group_came_is_handled_once_and_not_again_
 }
 
 #[tokio::test]
-async fn a_key_keeps_its_order_through_failures_across_the_instances_of_a_group() {
-    let folder = TempDir::new().unwrap();
-    let seen = Seen::new();
-    let handlers = || {
-        let seen = seen.clone();
-        let handler = handler!([seen] |message: Message, meta: Meta| {
-            tokio::task::yield_now().await;
-            let number: usize = body(&message).parse().unwrap();
-            if number.is_multiple_of(10) && meta.attempt() == 1 {
-                return Err(Failure::from("not yet"));
-            }
-            seen.push((meta.key().unwrap().to_string(), number));
-            Ok(())
-        });
-        Handlers::new().on_topic("t", handler.order(Order::Group))
-    };
-    let (one, two) = (open(&folder).await, open(&folder).await);
-    let rigs = (Rig::new(one.clone()).start(handlers()).await, Rig::new(two.clone()).start(handlers()).await);
-    one.publish(&numbered(300, |n| format!("k{}", n % 7))).await.unwrap();
-    let mut of_key = HashMap::<String, Vec<usize>>::new();
-    for (key, number) in seen.count(300).await {
-        of_key.entry(key).or_default().push(number);
-    }
-    assert!(of_key.values().all(|numbers| numbers.is_sorted()), "{of_key:?}");
-    rigs.0.stop().await.unwrap();
-    rigs.1.stop().await.unwrap();
-    assert_eq!(seen.all().len(), 300);
-}
-
-#[tokio::test]
 async fn a_dead_letter_is_kept_beside_its_event_and_brought_to_who_asks() {
     let folder = TempDir::new().unwrap();
     let (broker, letters) = (open(&folder).await, Seen::new());
@@ -94,29 +64,5 @@ async fn a_dead_letter_is_kept_beside_its_event_and_brought_to_who_asks() {
     assert_eq!(letter.topic().as_str(), "dead.g.t");
     assert_eq!((letter.id(), letter.body(), letter.key()), (original.id(), original.body(), original.key()));
     assert_eq!(letter.headers().get("tidings-error"), Some("no"));
-    rig.stop().await.unwrap();
-}
-
-#[tokio::test]
-async fn attempts_of_a_message_that_waits_at_the_broker_survive_the_instance() {
-    let folder = TempDir::new().unwrap();
-    let attempts = Seen::new();
-    let handlers = || {
-        let attempts = attempts.clone();
-        let handler = handler!([attempts] |_: Message, meta: Meta| {
-            attempts.push(meta.attempt());
-            if meta.attempt() == 1 { Err(Failure::retry_after("later", Duration::from_millis(1100))) } else { Ok(()) }
-        });
-        Handlers::new().on_topic("t", handler)
-    };
-    let broker = open(&folder).await;
-    let rig = Rig::new(broker.clone()).start(handlers()).await;
-    rig.publish(&[message("", "")]).await;
-    attempts.count(1).await;
-    rig.stop().await.unwrap();
-    broker.close().await.unwrap();
-
-    let rig = Rig::new(open(&folder).await).start(handlers()).await;
-    assert_eq!(attempts.count(2).await, [1, 2]);
     rig.stop().await.unwrap();
 }

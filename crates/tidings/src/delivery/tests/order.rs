@@ -1,13 +1,6 @@
-//! Order, concurrency, and who waits for whom, on the in-process broker.
+//! Order, and who waits for whom, on the in-process broker.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tidings_core::Message;
 use tokio::{sync::Semaphore, task::yield_now};
@@ -141,25 +134,6 @@ async fn a_failing_key_stops_no_other_while_there_is_room_and_is_named_when_ther
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_handlers_run_at_once_than_may_and_as_many_as_may() {
-    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (now, peak) = (Arc::clone(&running), Arc::clone(&most));
-    let done = Seen::new();
-    let saw = done.clone();
-    let handler = handler!([peak, now, saw] |_: Message| {
-        peak.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        now.fetch_sub(1, SeqCst);
-        saw.push(());
-    });
-    let rig = Rig::new(memory()).start(Handlers::new().on_topic("t", handler.concurrency(8))).await;
-    rig.publish(&(0..100).map(|n| message(&n.to_string(), "")).collect::<Vec<_>>()).await;
-    done.count(100).await;
-    assert_eq!(most.load(SeqCst), 8);
-    rig.stop().await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
 async fn without_order_messages_of_one_key_run_beside_each_other() {
     let (permits, done) = (Arc::new(Semaphore::new(0)), Seen::new());
     let (wanted, saw) = (Arc::clone(&permits), done.clone());
@@ -178,21 +152,5 @@ async fn without_order_messages_of_one_key_run_beside_each_other() {
     let rig = Rig::new(memory()).start(Handlers::new().on_topic("t", handler.order(Order::None))).await;
     rig.publish(&[message("k", "first"), message("k", "second")]).await;
     done.when(|done| done == ["second", "first"]).await;
-    rig.stop().await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_slow_handler_slows_its_own_subscription_alone_and_its_publisher_only_when_the_broker_is_full() {
-    let done = Seen::new();
-    let saw = done.clone();
-    let handlers = Handlers::new()
-        .on_topic("t", (async |_: Message| std::future::pending::<()>().await).group("slow").concurrency(1))
-        .on_topic("t", handler!([saw] |message: Message| { saw.push(body(&message)) }));
-    let rig = Rig::new(memory()).start(handlers).await;
-    for n in 0..1000 {
-        rig.publish(&[message("", &n.to_string())]).await;
-    }
-    done.count(1000).await;
-    rig.drain.cut.cancel();
     rig.stop().await.unwrap();
 }

@@ -107,11 +107,6 @@ impl Rig {
         self.drain.stop.cancel();
         self.ended().await
     }
-
-    /// Ends at once, as a crash does.
-    pub(super) fn abort(self) {
-        self.runs.iter().for_each(JoinHandle::abort);
-    }
 }
 
 /// A message on `t` with a body that names it.

@@ -1,7 +1,10 @@
 //! The service's database and its outboxes.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -75,12 +78,18 @@ impl Core {
         };
         let part = self.readiness.part("database");
         let setting = settings.origin("database");
-        match Database::open(&url, &options, |error| say_absent(&part, "database", error)).await {
+        let waited = AtomicBool::new(wait.is_zero());
+        let say = |error: &DatabaseError| {
+            waited.store(true, Ordering::Relaxed);
+            say_absent(&part, "database", error);
+        };
+        match Database::open(&url, &options, say).await {
             Ok(database) => {
                 part.set(State::Up);
                 Ok(database)
             }
-            Err(error @ DatabaseError::Unavailable { .. }) => {
+            // A refused login is not waited for.
+            Err(error @ DatabaseError::Unavailable { .. }) if waited.load(Ordering::Relaxed) => {
                 let waited = Time(wait).to_string();
                 Err(ServiceError::Absent { part: "database", setting, waited, source: error.into() }.into())
             }

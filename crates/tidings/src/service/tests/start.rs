@@ -138,3 +138,13 @@ async fn a_service_may_be_without_what_it_has_not() {
     let builder = builder("orders", &[]).without(Group::Grpc).without(Group::Http).arguments(args);
     builder.init().unwrap().run_until(async {}).await.unwrap();
 }
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_refused_login_is_no_absence_and_is_not_waited_for() {
+    let Some(postgres) = tidings_testing::servers::Postgres::shared().await else { return };
+    let url = postgres.database().await.replace("postgres@", "nobody@");
+    let service = service(&["--wait=1h", &format!("--database={url}")]);
+    let said = timeout(SOON, service.database()).await.unwrap().err().unwrap().to_string();
+    assert!(said.starts_with("the database (--database) cannot be opened") && !said.contains("absent"), "{said}");
+}

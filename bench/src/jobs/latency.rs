@@ -29,7 +29,7 @@ pub(super) fn all() -> Vec<Comparison> {
 /// Between two events, for the relay to be idle again.
 const PAUSE: Duration = Duration::from_millis(10);
 
-fn p99(mut times: Vec<Duration>) -> Result<f64> {
+pub(super) fn p99(mut times: Vec<Duration>) -> Result<f64> {
     times.sort_unstable();
     let at = times.len().saturating_sub(1) * 99 / 100;
     Ok(times.get(at).context("nothing was measured")?.as_secs_f64() * 1000.0)

@@ -9,6 +9,7 @@ mod memory;
 mod outbox;
 mod relay;
 pub(crate) mod sent;
+mod testing;
 mod transaction;
 
 use std::{future::Future, pin::Pin, time::Duration};
@@ -154,6 +155,7 @@ pub(crate) fn all() -> Vec<Comparison> {
         transaction::all(),
         relay::all(),
         latency::all(),
+        testing::all(),
         get::all(),
     ];
     jobs.into_iter().flatten().collect()

@@ -26,7 +26,7 @@ pub(crate) async fn sweep(database: Database, keep: Duration) {
 /// Removes all rows older than `keep`; answers how many.
 pub(super) async fn remove_older(database: &Database, keep: Duration) -> Result<u64, DatabaseError> {
     const REMOVE: &str = "DELETE FROM tidings_inbox WHERE (subscription, source, message_id) IN
-        (SELECT subscription, source, message_id FROM tidings_inbox WHERE handled_at < $1 ORDER BY handled_at LIMIT $2)";
+        (SELECT subscription, source, message_id FROM tidings_inbox WHERE handled_at < $1 LIMIT $2)";
     let Some(before) = SystemTime::now().checked_sub(keep).map(micros) else { return Ok(0) };
     let mut all = 0;
     loop {

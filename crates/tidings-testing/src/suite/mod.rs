@@ -50,6 +50,8 @@ mod cases;
 mod engine;
 mod flow;
 mod ledger;
+#[cfg(unix)]
+mod linked;
 #[cfg(feature = "suite-service")]
 mod looped;
 mod reader;

@@ -103,7 +103,7 @@ impl List {
 
 static BARE: List = List { rooms: &[CASES, LINKS], over: "trait" };
 #[cfg(feature = "suite-service")]
-static LOOP: List = List { rooms: &[super::looped::LOOPED], over: "loop" };
+static LOOP: List = List { rooms: &[super::looped::LOOPED, super::looped::LINKS], over: "loop" };
 static LISTS: &[&List] = &[
     &BARE,
     #[cfg(feature = "suite-service")]

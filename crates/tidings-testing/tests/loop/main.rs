@@ -2,13 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 // The servers and accounts of the brokers' own conformance tests.
-#[allow(dead_code, reason = "no case over the loop kills a server")]
 #[path = "../../../tidings-nats/tests/accounts/mod.rs"]
 mod accounts;
 
 use std::process::ExitCode;
 
-use accounts::Accounts;
+use accounts::{Accounts, Private};
 use tidings_core::{Client, url};
 use tidings_memory::Memory;
 use tidings_testing::{
@@ -21,9 +20,17 @@ static NATS: Accounts = Accounts::new("nats", "");
 static JETSTREAM: Accounts = Accounts::new("jetstream", "?max_bytes=24MiB&letters_max_bytes=8MiB");
 
 fn main() -> ExitCode {
-    let nats = Engine::new("nats", || NATS.site(Nats::builder()), accounts::open);
-    let jetstream = Engine::new("jetstream", || JETSTREAM.site(Nats::builder().jetstream()), accounts::open);
-    run_loop([memory(), sqlite(), nats, jetstream])
+    run_loop([memory(), sqlite(), nats(), jetstream()])
+}
+
+fn nats() -> Engine {
+    let private = || Private::start(Nats::builder(), Nats::url);
+    Engine::new("nats", || NATS.site(Nats::builder()), accounts::open).with_server(private)
+}
+
+fn jetstream() -> Engine {
+    let private = || Private::start(Nats::builder().jetstream(), Nats::jetstream_url);
+    Engine::new("jetstream", || JETSTREAM.site(Nats::builder().jetstream()), accounts::open).with_server(private)
 }
 
 fn client() -> Client {

@@ -2,41 +2,17 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use tidings_core::{BrokerError, Health, url};
+use tidings_core::{BrokerError, Health};
 
-use crate::{
-    servers::Proxy,
-    suite::{
-        engine::Server,
-        flow::{Flow, until},
-    },
+use crate::suite::{
+    flow::{Flow, until},
+    linked::Linked,
 };
 
 use super::prelude::*;
 
 /// Health tells up from down within this.
 const TOLD: Duration = Duration::from_secs(2);
-
-/// A server, reached directly or through a proxy.
-struct Linked {
-    server: Box<dyn Server>,
-    proxy: Proxy,
-}
-
-impl Linked {
-    async fn to(place: &Place) -> Self {
-        let server = place.server().await;
-        let url = url::parse(&server.url()).unwrap();
-        let (host, port) = url.host_str().zip(url.port()).expect("a server's URL says its host and port");
-        let proxy = Proxy::start(format!("{host}:{port}")).await;
-        Self { server, proxy }
-    }
-
-    /// The URL that leads through the proxy.
-    fn weak(&self) -> String {
-        self.proxy.instead_of(&self.server.url())
-    }
-}
 
 /// Health tells that it is down, in time.
 async fn told_down(broker: &dyn Broker) {
@@ -171,7 +147,7 @@ pub(super) async fn a_slow_link_loses_nothing_and_keeps_the_order_of_a_key(place
 
 pub(super) async fn the_order_of_a_key_holds_over_a_reset_connection(place: Place) {
     let link = Linked::to(&place).await;
-    let (direct, weak) = (place.open_at(&link.server.url()).await, place.open_at(&link.weak()).await);
+    let (direct, weak) = (place.open_at(&link.direct()).await, place.open_at(&link.weak()).await);
     let mut reader = subscribe(&*weak, "g", "t").await;
     let batch = |from, to| (from..to).map(|n: usize| keyed("t", "k", &n.to_string())).collect::<Vec<_>>();
     publish(&*direct, &batch(0, 6)).await;

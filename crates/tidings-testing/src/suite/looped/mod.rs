@@ -7,6 +7,8 @@ mod attempts;
 mod bounds;
 mod counted;
 mod letters;
+#[cfg(unix)]
+mod links;
 mod rig;
 mod stops;
 
@@ -62,3 +64,14 @@ table! {
         an_instance_joins_and_one_stops_under_load_and_nothing_is_handled_twice [Groups Kept]
     }
 }
+
+#[cfg(unix)]
+table! {
+    LINKS,
+    links: {
+        a_dead_letter_waits_for_the_link_and_is_stored_once [Server Kept]
+        all_is_handled_in_order_over_a_link_that_breaks [Server Kept Order]
+    }
+}
+#[cfg(not(unix))]
+pub(super) const LINKS: &[Case] = &[];

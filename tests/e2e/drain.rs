@@ -1,6 +1,6 @@
 //! SIGTERM under load: what is in hand finishes or goes back, and the exit is clean.
 
-use crate::support::{Client, Ground, LATER, Running, SOON, alone, user};
+use crate::support::{Client, Ground, LATER, Running, SOON, alone, among_others, user};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -22,6 +22,20 @@ async fn sigterm_under_load_loses_nothing_on_jetstream() {
     let _turn = alone().await;
     let Some(nats) = Nats::with_jetstream().await else { return };
     sigterm_loses_nothing(&Ground::on(&nats.jetstream_url())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_while_the_broker_is_away_ends_in_order() {
+    let _turn = among_others().await;
+    let (Some(mut core), Some(mut jetstream)) = (Nats::start().await, Nats::with_jetstream().await) else { return };
+    for (url, nats) in [(core.url(), &mut core), (jetstream.jetstream_url(), &mut jetstream)] {
+        let ground = Ground::on(&url);
+        let (mut users, mut email) = (ground.users(&[]).await, ground.email(&[]).await);
+        nats.kill();
+        eventually(SOON, async || email.metric("tidings_broker_up{", "").await == 0.0).await;
+        ends_in_order(&mut email).await;
+        ends_in_order(&mut users).await;
+    }
 }
 
 async fn sigterm_loses_nothing(ground: &Ground) {

@@ -72,6 +72,8 @@ async fn wait_for_file(
 async fn look(connect: &SqliteConnectOptions) -> Result<(), sqlx::Error> {
     let mut connection = connect.connect().await?;
     sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&mut connection).await?;
+    // Readers pass by another program's transaction; whoever makes tables does not.
+    sqlx::raw_sql("BEGIN IMMEDIATE; ROLLBACK").execute(&mut connection).await?;
     connection.close().await
 }
 

@@ -128,6 +128,30 @@ async fn a_file_that_is_locked_when_it_is_opened_is_named_too() {
 }
 
 #[tokio::test]
+async fn a_file_that_another_program_writes_to_is_waited_for_before_tables_are_made() {
+    let folder = tempfile::tempdir().unwrap();
+    sqlite(&folder).await.close().await;
+    let path = folder.path().join("new/test.db");
+    let mut other = sqlx::SqliteConnection::connect(path.to_str().unwrap()).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let url = format!("sqlite:{}", path.display());
+    let options = DatabaseOptions { wait: std::time::Duration::ZERO, ..Default::default() };
+    let error = Database::open(&url, &options, |_| ()).await.unwrap_err();
+    assert!(matches!(&error, DatabaseError::Locked { path: named, .. } if *named == path), "{error:?}");
+
+    let (told, mut waits) = tokio::sync::mpsc::unbounded_channel();
+    let opening = async {
+        let open = Database::open(&url, &DatabaseOptions::default(), |_| told.send(()).unwrap_or_default()).await.unwrap();
+        open.migrate(&ONE).await.unwrap();
+    };
+    let freeing = async {
+        waits.recv().await.unwrap();
+        sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    };
+    tokio::join!(opening, freeing);
+}
+
+#[tokio::test]
 async fn a_bad_url_says_what_is_allowed_and_shows_no_password() {
     for (url, says) in [
         ("mysql://root:hunter2@h/x", "no database `mysql:`"),

@@ -78,15 +78,16 @@ async fn bury(broker: &dyn Broker, tickets: &mut Vec<Ticket>, letters: &mut Vec<
 /// What is published next in place of a letter that was not taken.
 fn after_failure(letter: Message, error: &PublishError, left_out: &Counter) -> Message {
     let (topic, id, why) = (letter.topic().clone(), letter.id().clone(), crate::error::chain(error));
+    let trace_id = letter.trace().map(|trace| tracing::field::display(trace.trace_id()));
     if error.is_transient() {
-        tracing::warn!(%topic, %id, error = why, "dead letter could not be stored; trying again");
+        tracing::warn!(%topic, %id, trace_id, error = why, "dead letter could not be stored; trying again");
         letter
     } else if letter.body().is_empty() {
         // Its message stays in hand: better a key that stands still, and this line, than a message that is gone.
-        tracing::error!(%topic, %id, error = why, "dead letter was refused; trying again");
+        tracing::error!(%topic, %id, trace_id, error = why, "dead letter was refused; trying again");
         letter
     } else {
-        tracing::error!(%topic, %id, error = why, bytes = letter.body().len(), "dead letter was refused; leaving out its body");
+        tracing::error!(%topic, %id, trace_id, error = why, bytes = letter.body().len(), "dead letter was refused; leaving out its body");
         left_out.inc();
         letter::without_body(&letter)
     }

@@ -35,7 +35,7 @@ impl Work {
             return;
         };
         let attempts = item.failures;
-        attempt::span(&item.delivered, attempts)
+        attempt::span_now(&item.delivered, attempts)
             .in_scope(|| tracing::warn!(handler = self.plan.handler_name, error, ?wait, "the attempt failed; another follows"));
         let at_broker = self.plan.waits_at_broker(message.key().is_some(), wait);
         let tried = Tried { failures: attempts, first_attempt: item.first_attempt };
@@ -61,7 +61,7 @@ impl Work {
         let (message, attempts) = (&item.delivered.message, item.failures);
         // A dead letter that nobody could handle is kept where it is, or each would bring forth the next.
         let kept = self.plan.keeps_messages() && !is_letter(message.topic().as_str());
-        attempt::span(&item.delivered, attempts).in_scope(|| {
+        attempt::span_now(&item.delivered, attempts).in_scope(|| {
             let (handler, reason) = (self.plan.handler_name, reason.as_str());
             if kept {
                 tracing::warn!(handler, reason, error, "the message is given up and goes to the dead letters");
@@ -118,7 +118,7 @@ impl Work {
     /// An attempt was cancelled by the drain.
     pub(super) fn was_cut(&mut self, ticket: Ticket) {
         let Some(item) = self.hand.get(ticket) else { return };
-        let attempt = attempt::span(&item.delivered, item.failures.saturating_add(1));
+        let attempt = attempt::span_now(&item.delivered, item.failures.saturating_add(1));
         let handler = self.plan.handler_name;
         if self.plan.keeps_messages() {
             attempt
@@ -151,7 +151,7 @@ impl Work {
     /// Logs and counts what cannot go back to a broker that keeps nothing.
     pub(super) fn lose(&mut self) {
         for item in self.hand.end_idle(|_| true) {
-            let attempt = attempt::span(&item.delivered, item.failures);
+            let attempt = attempt::span_now(&item.delivered, item.failures);
             attempt.in_scope(|| {
                 tracing::error!(handler = self.plan.handler_name, "shut down before the message was handled: it is lost")
             });

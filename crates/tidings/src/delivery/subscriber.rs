@@ -93,8 +93,10 @@ impl Subscriber {
         let closed = timeout(CLOSING, fetch.close()).await;
         worked?;
         match closed {
-            Ok(closed) => closed,
-            Err(_) => {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) if !error.is_transient() => Err(error),
+            // A broker that is away has let go of us already.
+            Ok(Err(_)) | Err(_) => {
                 tracing::warn!(group = %name.group, pattern = %name.pattern, "the broker did not confirm the end of the subscription");
                 Ok(())
             }

@@ -240,7 +240,7 @@ impl Work {
     /// Says which handlers cannot be cancelled; their messages come again.
     fn name_the_hung(&self) {
         for item in self.hand.iter() {
-            super::attempt::span(&item.delivered, item.failures.saturating_add(1)).in_scope(|| {
+            super::attempt::span_now(&item.delivered, item.failures.saturating_add(1)).in_scope(|| {
                 tracing::error!(
                     handler = self.plan.handler_name,
                     "the handler hangs and cannot be cancelled; its message comes again"

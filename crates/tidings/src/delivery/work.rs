@@ -155,10 +155,14 @@ impl Work {
             if again && only_one {
                 self.condemn(ticket);
             } else {
-                tracing::warn!(
-                    handler = self.plan.handler_name,
-                    "a message has come too often without an outcome: it runs alone"
-                );
+                if let Some(item) = self.hand.get(ticket) {
+                    attempt::span_now(&item.delivered, item.failures.saturating_add(1)).in_scope(|| {
+                        tracing::warn!(
+                            handler = self.plan.handler_name,
+                            "the message has come too often without an outcome: it runs alone"
+                        );
+                    });
+                }
                 self.attempt(ticket, self.now());
             }
         }

@@ -53,8 +53,11 @@ fn filter(settings: &Settings) -> Result<EnvFilter, SettingsError> {
         return Err(settings.refuse("log", ALLOWED));
     }
     // Spans with a trace's id are errors, so that every line inside them has it; a filter for one target alone would drop them.
-    // The NATS client tells at `info` what the broker tells too, in the words of its own; a part of `log` for it counts more.
-    EnvFilter::builder().parse(format!("error,async_nats=warn,{log}")).map_err(|_| settings.refuse("log", ALLOWED))
+    // The NATS client tells at `info` what the broker tells too, in the words of its own, and Postgres at every start that tables are
+    // there already; a part of `log` for them counts more.
+    EnvFilter::builder()
+        .parse(format!("error,async_nats=warn,sqlx::postgres::notice=warn,{log}"))
+        .map_err(|_| settings.refuse("log", ALLOWED))
 }
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ async fn a_second_relay_sends_nothing_until_the_first_is_gone() {
         bench.publish(&events).await;
         let mut numbers = received.numbers(199).await;
         bench.until_empty().await;
-        first.crash().await;
         let gone = tokio::time::Instant::now();
+        first.crash().await;
         bench.publish(&[noted(201)]).await;
         numbers.extend(received.numbers(1).await);
         assert!(gone.elapsed() >= Duration::from_secs(3), "what the first had sent may still be on its way");

@@ -7,7 +7,7 @@ use crate::compare::{Outcome, Peers, median};
 pub(crate) fn markdown(outcomes: &[Outcome], peers: Option<&Peers<'_>>, rounds: usize, seconds: u64) -> String {
     let mut page = format!(
         "# Benchmarks\n\n\
-         Written by `cargo xtask bench -- --write docs/benchmarks.md`: {rounds} rounds of {seconds} s a variant, each in a process of its\n\
+         Written by `cargo xtask bench`: {rounds} rounds of {seconds} s a variant, each in a process of its\n\
          own, the order rotating. A ratio is the median over the rounds of this variant / the first one of its table, in the same round,\n\
          with the lowest and highest. Absolute figures are of this machine in this hour: {}.\n\
          Why what is not reached is not: [costs.md](costs.md).\n",

@@ -56,9 +56,9 @@ enum Task {
     /// `test` fails when the table there is not what the suite says. Figures that vary stand in classes, of which the worst
     /// that was seen stays; to begin anew, take the table's lines away.
     BrokersTable,
-    /// Runs the benchmarks against real servers.
+    /// Runs the benchmarks against real servers, and writes `docs/benchmarks.md`.
     Bench {
-        /// Handed to the benchmarks.
+        /// Handed to the benchmarks instead, which then write what they are told to; `--help` tells.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

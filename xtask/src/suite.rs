@@ -4,6 +4,7 @@ use crate::run::{cargo, root, run, shown};
 use crate::{brokers, needs};
 use anyhow::{Context as _, Result, bail};
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Instant;
 
@@ -50,12 +51,25 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     if table { brokers::compare() } else { Ok(()) }
 }
 
-/// Builds the rival, which is a workspace of its own, and runs the benchmarks beside it with `arguments`.
+/// Runs the benchmarks with `arguments`, beside the rival; without any it writes their page.
 ///
 /// # Errors
 /// When something that they need is missing, or they fail.
 pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     needs::install_what_is_missing()?;
+    let mut bench = cargo(&["run", "--release", "-p", "bench", "--"]);
+    bench.args(arguments).env("REQUIRE_SERVERS", "1");
+    if arguments.is_empty() {
+        bench.args(["--write", "docs/benchmarks.md"]);
+    }
+    if !arguments.iter().any(|argument| argument == "--cost") {
+        bench.arg("--peers").arg(peers()?);
+    }
+    run(&mut bench)
+}
+
+/// Builds the program that does the jobs with RustStream.
+fn peers() -> Result<PathBuf> {
     // Its own target folder, also when CARGO_TARGET_DIR names one for the rest: the path is known then.
     run(&mut cargo(&[
         "build",
@@ -66,9 +80,7 @@ pub(crate) fn bench(arguments: &[String]) -> Result<()> {
         "--target-dir",
         "bench/peers/target",
     ]))?;
-    let peers = root().join("bench/peers/target/release").join(format!("peers{}", std::env::consts::EXE_SUFFIX));
-    let mut bench = cargo(&["run", "--release", "-p", "bench", "--", "--peers"]);
-    run(bench.arg(peers).args(arguments).env("REQUIRE_SERVERS", "1"))
+    Ok(root().join("bench/peers/target/release").join(format!("peers{}", std::env::consts::EXE_SUFFIX)))
 }
 
 /// What a message costs on the memory broker, against the figures that are kept.

@@ -79,6 +79,14 @@ pub(super) fn all() -> Vec<Comparison> {
             ],
         ),
         comparison(
+            "nats publish to handler, CloudEvents, 1 KiB",
+            "With 1 KiB.",
+            vec![
+                variant!("async-nats", |w| raw_way(w, Wire::CloudEvents, 1024)),
+                variant!("service" >= 0.95, |w| our_way(w, "cloudevents", 1024)),
+            ],
+        ),
+        comparison(
             "nats publish to handler, bare, 1 KiB",
             "With 1 KiB.",
             vec![

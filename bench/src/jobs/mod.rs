@@ -3,6 +3,7 @@
 mod consume;
 mod core;
 mod get;
+mod idle;
 mod jetstream;
 mod latency;
 mod memory;
@@ -155,6 +156,7 @@ pub(crate) fn all() -> Vec<Comparison> {
         transaction::all(),
         relay::all(),
         latency::all(),
+        idle::all(),
         testing::all(),
         get::all(),
     ];

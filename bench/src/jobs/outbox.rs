@@ -1,4 +1,4 @@
-//! What an outbox row costs a transaction, with the relay stopped.
+//! What an outbox row costs a transaction: with the relay stopped, which is asked for, and while it moves the rows.
 
 use std::sync::{
     Arc,
@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use anyhow::{Result, anyhow};
-use tidings::{Service, database::Database, outbox::Outbox, settings::Group};
+use tidings::{Handlers, Service, database::Database, outbox::Outbox, settings::Group};
 use tokio::time::Instant;
 
 use super::{
@@ -24,36 +24,55 @@ pub(super) fn all() -> Vec<Comparison> {
         current_thread: false,
         variants,
     };
-    let about = "An insert and its event in one transaction, against the insert alone; synchronous commits, relay stopped.";
+    let about = "An insert and its event in one transaction, against the insert alone; synchronous commits, relay stopped where nothing else is said.";
     vec![
         comparison(
             "outbox row, Postgres, 1 connection",
             about,
             On::Postgres,
-            vec![variant!("insert", |w| postgres(w, 1, false)), variant!("insert and outbox" >= 0.8, |w| postgres(w, 1, true))],
+            vec![
+                variant!("insert", |w| postgres(w, 1, Row::None)),
+                variant!("insert and outbox" >= 0.8, |w| postgres(w, 1, Row::Stays)),
+            ],
         ),
         comparison(
             "outbox row, Postgres, 8 connections",
             about,
             On::Postgres,
-            vec![variant!("insert", |w| postgres(w, 8, false)), variant!("insert and outbox" >= 0.8, |w| postgres(w, 8, true))],
+            vec![
+                variant!("insert", |w| postgres(w, 8, Row::None)),
+                variant!("insert and outbox" >= 0.8, |w| postgres(w, 8, Row::Stays)),
+                variant!("with the relay running", |w| postgres(w, 8, Row::Moves)),
+            ],
         ),
         comparison(
             "outbox row, Postgres, 32 connections",
             about,
             On::Postgres,
             vec![
-                variant!("insert", |w| postgres(w, 32, false)),
-                variant!("insert and outbox" >= 0.65, |w| postgres(w, 32, true)),
+                variant!("insert", |w| postgres(w, 32, Row::None)),
+                variant!("insert and outbox" >= 0.65, |w| postgres(w, 32, Row::Stays)),
             ],
         ),
         comparison(
             "outbox row, SQLite, 1 connection",
             about,
             On::Nothing,
-            vec![variant!("insert", |w| sqlite(w, false)), variant!("insert and outbox" >= 0.8, |w| sqlite(w, true))],
+            vec![
+                variant!("insert", |w| sqlite(w, Row::None)),
+                variant!("insert and outbox" >= 0.8, |w| sqlite(w, Row::Stays)),
+                variant!("with the relay running", |w| sqlite(w, Row::Moves)),
+            ],
         ),
     ]
+}
+
+/// What becomes of an event's row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Row {
+    None,
+    Stays,
+    Moves,
 }
 
 const TABLE: &str = "CREATE TABLE facts (id TEXT PRIMARY KEY, name TEXT NOT NULL, email TEXT NOT NULL)";
@@ -85,9 +104,14 @@ pub(super) fn event() -> Sent {
 }
 
 macro_rules! commits {
-    ($pool:expr, $begin:expr, $outbox:expr, $window:expr, $connections:expr, $publish:expr) => {{
-        let (pool, outbox, window) = ($pool, $outbox, $window);
+    ($pool:expr, $begin:expr, $service:expr, $outbox:expr, $window:expr, $connections:expr, $row:expr) => {{
+        let (pool, service, outbox, window) = ($pool, $service, $outbox, $window);
         sqlx::query(TABLE).execute(&pool).await?;
+        let running = match $row {
+            // To a broker that nobody is subscribed to.
+            Row::Moves => Some(service.handlers(Handlers::new()).start().await.map_err(|error| anyhow!("{error}"))?),
+            Row::None | Row::Stays => None,
+        };
         let count = Arc::new(AtomicU64::new(0));
         let begun = Instant::now();
         let mut workers = tokio::task::JoinSet::new();
@@ -98,7 +122,7 @@ macro_rules! commits {
                     let mut tx = $begin(&pool).await?;
                     let id = uuid::Uuid::now_v7().to_string();
                     sqlx::query(INSERT).bind(id).bind("Ada Lovelace").bind("ada@example.com").execute(&mut *tx).await?;
-                    if $publish {
+                    if $row != Row::None {
                         outbox.publish(&mut tx, &event()).await?;
                     }
                     tx.commit().await?;
@@ -110,20 +134,22 @@ macro_rules! commits {
         while let Some(ended) = workers.join_next().await {
             ended??;
         }
-        Ok(rate(count.load(Ordering::Relaxed), begun))
+        let rate = rate(count.load(Ordering::Relaxed), begun);
+        drop(running);
+        Ok(rate)
     }};
 }
 
-async fn postgres(window: Window, connections: u32, publish: bool) -> Result<f64> {
-    let (_service, database, outbox) = outbox(&window.place, connections).await?;
+async fn postgres(window: Window, connections: u32, row: Row) -> Result<f64> {
+    let (service, database, outbox) = outbox(&window.place, connections).await?;
     let Database::Postgres(pool) = database else { return Err(anyhow!("not of Postgres")) };
-    commits!(pool, sqlx::PgPool::begin, outbox, window, connections, publish)
+    commits!(pool, sqlx::PgPool::begin, service, outbox, window, connections, row)
 }
 
-async fn sqlite(window: Window, publish: bool) -> Result<f64> {
+async fn sqlite(window: Window, row: Row) -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let url = format!("sqlite:{}", folder.path().join("bench.db").display());
-    let (_service, database, outbox) = outbox(&url, 1).await?;
+    let (service, database, outbox) = outbox(&url, 1).await?;
     let Database::Sqlite(pool) = database else { return Err(anyhow!("not of SQLite")) };
-    commits!(pool, tidings::database::begin_immediate, outbox, window, 1, publish)
+    commits!(pool, tidings::database::begin_immediate, service, outbox, window, 1, row)
 }

@@ -22,6 +22,8 @@ pub use error::DatabaseError;
 pub use migrate::Migrations;
 pub use open::DatabaseOptions;
 #[cfg(feature = "sqlite")]
+pub(crate) use writing::begun_anew;
+#[cfg(feature = "sqlite")]
 pub use writing::{WriteTransaction, begin_immediate};
 
 /// A pool of connections to one of the databases that a service can keep its state in; clones are cheap.

@@ -79,6 +79,27 @@ async fn writers_are_served_in_the_order_in_which_they_came() {
     }
 }
 
+/// As it does when COMMIT finds the disk full; sqlx goes on counting it as open.
+#[tokio::test]
+async fn a_transaction_that_sqlite_ended_by_itself_stops_no_later_one() {
+    async fn ended(pool: &sqlx::SqlitePool) -> WriteTransaction {
+        let mut tx = begin_immediate(pool).await.unwrap();
+        sqlx::query("INSERT OR ROLLBACK INTO once VALUES (1)").execute(&mut *tx).await.unwrap_err();
+        tx
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("test.db")).create_if_missing(true);
+    let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+    sqlx::raw_sql("CREATE TABLE once (id integer PRIMARY KEY); INSERT INTO once VALUES (1)").execute(&pool).await.unwrap();
+    ended(&pool).await.commit().await.unwrap_err();
+    ended(&pool).await.rollback().await.unwrap();
+    drop(ended(&pool).await);
+    let mut tx = begin_immediate(&pool).await.unwrap();
+    sqlx::query("INSERT INTO once VALUES (2)").execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(sqlx::query_scalar::<_, i64>("SELECT count(*) FROM once").fetch_one(&pool).await.unwrap(), 2);
+}
+
 /// It may hold hashes of passwords, and mail.
 #[cfg(unix)]
 #[tokio::test]

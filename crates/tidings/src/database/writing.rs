@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
 };
 
-use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::{Connection, SqlSafeStr, Sqlite, SqliteConnection, SqlitePool, Transaction, pool::PoolConnection};
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 
 use crate::outbox::{InTransaction, Target};
@@ -39,7 +39,40 @@ pub async fn begin_immediate(pool: &SqlitePool) -> Result<WriteTransaction, sqlx
     let turn = turn_of(pool.connect_options().get_filename());
     let turn = tokio::time::timeout(pool.options().get_acquire_timeout(), turn.lock_owned()).await;
     let turn = turn.map_err(|_| sqlx::Error::PoolTimedOut)?;
-    Ok(WriteTransaction { transaction: pool.begin_with("BEGIN IMMEDIATE").await?, _turn: turn })
+    let connection = connection_of(pool).await?;
+    Ok(WriteTransaction {
+        transaction: Transaction::begin(connection, Some("BEGIN IMMEDIATE".into_sql_str())).await?,
+        _turn: turn,
+    })
+}
+
+/// One that is in no transaction.
+///
+/// Where SQLite ended a transaction by itself, as it does when COMMIT finds the disk full, sqlx goes on counting it as open and
+/// would begin no other on that connection.
+async fn connection_of(pool: &SqlitePool) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
+    loop {
+        let connection = pool.acquire().await?;
+        if !connection.is_in_transaction() {
+            return Ok(connection);
+        }
+        connection.close().await?;
+    }
+}
+
+/// Begins a transaction where SQLite has ended this one by itself, so that sqlx is right in that there is one; whether it did.
+///
+/// After `ON CONFLICT ROLLBACK`, and some failures of the disk, what follows would be committed statement by statement.
+///
+/// # Errors
+/// When it cannot be told.
+pub(crate) async fn begun_anew(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    match sqlx::raw_sql("BEGIN").execute(connection).await {
+        Ok(_) => Ok(true),
+        // Within a transaction none can begin.
+        Err(sqlx::Error::Database(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 impl WriteTransaction {
@@ -61,7 +94,8 @@ impl WriteTransaction {
     ///
     /// # Cancel safety
     /// A dropped future rolls back as a drop does.
-    pub async fn rollback(self) -> Result<(), sqlx::Error> {
+    pub async fn rollback(mut self) -> Result<(), sqlx::Error> {
+        begun_anew(&mut self.transaction).await?;
         self.transaction.rollback().await
     }
 }

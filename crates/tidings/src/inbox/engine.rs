@@ -32,7 +32,12 @@ pub trait Engine: sqlx::Database {
     #[doc(hidden)]
     fn record(open: &mut Self::Open, record: Record) -> impl Future<Output = sqlx::Result<Option<Self::Running>>> + Send;
 
-    /// Whether it can still commit: an aborted transaction of Postgres answers COMMIT without an error.
+    /// An aborted transaction refuses whatever is written next.
+    #[doc(hidden)]
+    const REFUSES_WHEN_ABORTED: bool;
+
+    /// Whether it can still commit: an aborted transaction of Postgres answers COMMIT without an error, and one that SQLite has
+    /// ended by itself takes what is written next, and commits it at once.
     #[doc(hidden)]
     fn check(open: &mut Self::Open) -> impl Future<Output = sqlx::Result<()>> + Send;
 
@@ -52,9 +57,15 @@ fn now() -> i64 {
 }
 
 #[cfg(feature = "sqlite")]
+const ENDED: &str =
+    "a statement ended it, by `ON CONFLICT ROLLBACK`, for a full disk, or because it said so: return its error from the handler";
+
+#[cfg(feature = "sqlite")]
 impl Engine for sqlx::Sqlite {
     type Open = crate::database::WriteTransaction;
     type Running = ();
+
+    const REFUSES_WHEN_ABORTED: bool = false;
 
     fn database(pool: Pool<Self>) -> Database {
         Database::Sqlite(pool)
@@ -72,8 +83,11 @@ impl Engine for sqlx::Sqlite {
         Ok((recorded.rows_affected() > 0).then_some(()))
     }
 
-    /// A statement that failed leaves the transaction as it was, and COMMIT says what it could not do.
-    async fn check(_: &mut Self::Open) -> sqlx::Result<()> {
+    /// Most statements that fail leave the transaction as it was.
+    async fn check(open: &mut Self::Open) -> sqlx::Result<()> {
+        if crate::database::begun_anew(open).await? {
+            return Err(sqlx::Error::Protocol(ENDED.to_owned()));
+        }
         Ok(())
     }
 
@@ -102,6 +116,8 @@ mod postgres {
     impl Engine for Postgres {
         type Open = Transaction<'static, Self>;
         type Running = Running;
+
+        const REFUSES_WHEN_ABORTED: bool = true;
 
         fn database(pool: Pool<Self>) -> Database {
             Database::Postgres(pool)

@@ -214,10 +214,10 @@ impl<Db: TxDatabase> Begun<Db> {
         let Some(mut open) = self.back() else {
             return Err("the handler's `Tx` is still in use: it must end before the handler does".into());
         };
-        if outgoing.is_empty() {
+        if outgoing.is_empty() || !Db::REFUSES_WHEN_ABORTED {
             Db::check(&mut open).await.map_err(NotCommitted)?;
-        } else {
-            // An aborted transaction refuses this too.
+        }
+        if !outgoing.is_empty() {
             self.outbox.publish_messages(&mut open, outgoing).await?;
         }
         Ok(Db::commit(open).await.map_err(NotCommitted)?)

@@ -65,6 +65,31 @@ async fn a_swallowed_sql_error_is_a_failed_attempt_on_postgres() {
     harness.stop().await.unwrap();
 }
 
+/// What is written after that is in no transaction.
+#[tokio::test]
+async fn a_transaction_that_sqlite_ended_by_itself_is_a_failed_attempt() {
+    async fn careless(order: Placed, State(calls): State<Calls>, mut tx: Tx<Sqlite>) -> Result<Publish<Booked>, Failure> {
+        let call = calls.next();
+        if call == 1 {
+            let _ = sqlx::query("INSERT OR ROLLBACK INTO bookings (id) VALUES ('there')").execute(&mut *tx).await;
+        } else {
+            Sqlite::book(&mut tx, &order.id).await?;
+        }
+        Ok(Publish::one(Booked { id: format!("{} {call}", order.id) }))
+    }
+    let bench = Bench::sqlite().await;
+    bench.execute("INSERT INTO bookings (id) VALUES ('there')").await;
+    let Database::Sqlite(pool) = bench.database.clone() else { panic!() };
+    let (harness, seen) = bench.start(Handlers::new().on(careless.retry(soon())).with_state(App::new(pool))).await;
+    bench.publisher().publish(&placed("1")).await.unwrap();
+    let ended = seen.until(3).await;
+    assert!(ended[0].contains("did not commit") && ended[0].contains("ON CONFLICT ROLLBACK"), "{ended:?}");
+    assert_eq!(ended[1..], ["handled", "handled"]);
+    assert_eq!(bench.booked(1).await, ["1 2"]);
+    assert_eq!((bench.bookings().await, bench.records().await), (2, 1));
+    harness.stop().await.unwrap();
+}
+
 #[test]
 fn two_transactions_of_one_handler_are_refused() {
     async fn both(_: Placed, _: Tx<Sqlite>, _: Tx<Postgres>) {}

@@ -12,7 +12,10 @@ use std::{
 use async_nats::{Message, StatusCode, Subject, Subscriber};
 use futures_util::{FutureExt, StreamExt};
 use tidings_core::{BoxFuture, BrokerError, Delivery, Fetch, Fetched, Link, MessageId, Receipt, Settle, Source, Subscription};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::{
+    task::unconstrained,
+    time::{Instant, sleep_until, timeout},
+};
 
 use super::{
     consumer::{Consumer, OURS},
@@ -87,7 +90,7 @@ struct PullFetch {
     words: VecDeque<Word>,
     /// In hand already, and not fetched yet, since the framework had to hear something else first.
     ready: VecDeque<Delivery>,
-    /// When it was last looked what had arrived.
+    /// When all had been taken in that had arrived.
     polled: Instant,
     /// The server knows nothing of the consumer.
     gone: bool,
@@ -148,22 +151,24 @@ impl PullFetch {
 
     /// Takes in what has arrived.
     fn receive(&mut self) -> Result<(), BrokerError> {
-        let since = std::mem::replace(&mut self.polled, Instant::now());
-        while let Some(next) = self.subscriber.next().now_or_never() {
-            self.arrived(next.ok_or_else(closed)?, since);
+        let now = Instant::now();
+        // All of it, without tokio's budget: what stayed behind would pass for what came after this look.
+        while let Some(next) = unconstrained(self.subscriber.next()).now_or_never() {
+            self.arrived(next.ok_or_else(closed)?);
         }
+        self.polled = now;
         Ok(())
     }
 
-    /// Takes in what arrived after `since`: its lease runs from then at the earliest.
-    fn arrived(&mut self, message: Message, since: Instant) {
+    /// Takes in what arrived after the last look: its lease runs from then at the earliest.
+    fn arrived(&mut self, message: Message) {
         if let Some(status) = message.status {
             return self.told(status, &message);
         }
         self.pulls.arrived();
         let Some(reply) = message.reply.clone() else { return };
         let Some(place) = Place::of(&reply) else { return };
-        self.buffer.push_back(Arrival { message, reply, place, until: since + OURS });
+        self.buffer.push_back(Arrival { message, reply, place, until: self.polled + OURS });
         if place.deliveries == 1 && !self.gate.is_open() {
             self.gate.newer_came(Instant::now());
             if self.gate.is_open() {
@@ -300,7 +305,7 @@ impl PullFetch {
             biased;
             message = self.subscriber.next() => {
                 if let Some(message) = message {
-                    self.arrived(message, now);
+                    self.arrived(message);
                 }
             }
             () = self.hand.has_room(), if asked => {}
@@ -315,9 +320,8 @@ impl PullFetch {
         let link = self.connection.link();
         while let Some(until) = self.pulls.outstanding(Instant::now()) {
             self.connection.ready()?;
-            let now = Instant::now();
             tokio::select! {
-                message = self.subscriber.next() => self.arrived(message.ok_or_else(closed)?, now),
+                message = self.subscriber.next() => self.arrived(message.ok_or_else(closed)?),
                 () = sleep_until(until) => {}
                 () = self.news.changed() => {
                     if self.connection.link() != link {

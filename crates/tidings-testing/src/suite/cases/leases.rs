@@ -76,3 +76,34 @@ pub(super) async fn what_was_taken_away_without_a_lease_is_told(place: Place) {
     assert_eq!(lost, [old[0].receipt], "that it was taken away was not told");
     assert_eq!(within(second.settle.extend(&[new[0].receipt])).await.unwrap(), [], "what is in hand was called lost");
 }
+
+pub(super) async fn what_lay_unseen_for_longer_than_its_lease_comes_once(place: Place) {
+    const COUNT: usize = 4_000;
+    let (one, other) = (place.open().await, place.open().await);
+    let mut first = subscribe(&*one, "g", "t").await;
+    for batch in numbered("t", COUNT).chunks(500) {
+        publish(&*one, batch).await;
+    }
+    let mut came = Ledger::default();
+    // So fast that much is fetched ahead, and then it stands still for longer than a lease.
+    came.note_bodies(first.read(COUNT / 2).await);
+    let mut second = subscribe(&*other, "g", "t").await;
+    let begun = Instant::now();
+    let lease = first.settle.lease().unwrap();
+    while begun.elapsed() < lease + Duration::from_secs(2) {
+        if let Ok(next) = tokio::time::timeout(Duration::from_millis(100), second.next_without_deadline(100)).await {
+            second.end(&next, Outcome::Ack).await;
+            came.note(&next);
+        }
+    }
+    let unsettled = tokio::time::timeout(Duration::from_secs(2), first.next_without_deadline(100)).await.unwrap_or_default();
+    assert!(unsettled.iter().all(|delivery| !came.has(&body(delivery))), "it gives out what was given to another");
+    first.close().await;
+    while came.different() < COUNT {
+        let next = second.next(500).await;
+        second.end(&next, Outcome::Ack).await;
+        came.note(&next);
+    }
+    came.check(&place, &numbers(0, COUNT), 0);
+    second.is_drained(&*other, "t").await;
+}

@@ -104,6 +104,7 @@ table! {
     leases: {
         what_outlives_its_lease_is_lost_and_comes_again [Lease]
         a_lease_that_is_kept_up_is_not_lost [Lease]
+        what_lay_unseen_for_longer_than_its_lease_comes_once [Lease]
         what_was_taken_away_without_a_lease_is_told [Kept NoLease]
     }
     delayed: {

@@ -81,7 +81,7 @@ impl NatsBuilder {
     /// Starts it and waits until it answers; `None` where nats-server is not installed.
     ///
     /// # Panics
-    /// When it does not answer within 20 s.
+    /// When it does not answer within 60 s.
     pub async fn start(mut self) -> Option<Nats> {
         let program = require("nats-server", "nats-server")?;
         let folder = scratch::folder("nats");
@@ -176,7 +176,7 @@ impl Nats {
     /// Starts it again on the same port and data, and waits until it answers.
     ///
     /// # Panics
-    /// When it still runs, or does not answer within 20 s.
+    /// When it still runs, or does not answer within 60 s.
     pub async fn restart(&mut self) {
         self.server.restart();
         self.ready().await;

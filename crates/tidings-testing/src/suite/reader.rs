@@ -31,6 +31,8 @@ pub struct Reader {
     pub settle: Arc<dyn Settle>,
     /// The receipts that the broker has called lost so far.
     pub lost: Vec<Receipt>,
+    /// The receipts that were to be ended soon, since another instance joined: they are the case's still.
+    pub leaving: Vec<Receipt>,
 }
 
 impl Reader {
@@ -57,7 +59,7 @@ impl Reader {
                     return deliveries;
                 }
                 Fetched::Lost(receipts) => self.lost.extend(receipts),
-                Fetched::Leaving(receipts) => panic!("nobody joined, and these are leaving: {receipts:?}"),
+                Fetched::Leaving(receipts) => self.leaving.extend(receipts),
             }
         }
     }
@@ -162,7 +164,7 @@ pub fn subscription(group: &str, pattern: &str) -> Subscription {
 /// When it fails.
 pub async fn subscribe_with(broker: &dyn Broker, subscription: Subscription) -> Reader {
     let (fetch, settle) = within(broker.subscribe(subscription)).await.unwrap();
-    Reader { fetch, settle, lost: Vec::new() }
+    Reader { fetch, settle, lost: Vec::new(), leaving: Vec::new() }
 }
 
 /// Subscribes with [`subscription`].

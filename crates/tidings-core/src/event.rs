@@ -14,7 +14,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
     message = "`{Self}` is not an event",
     label = "not an event",
     note = "add `#[derive(Event, Serialize, Deserialize)]` and `#[event(topic = \"…\")]` to `{Self}`",
-    note = "a handler of `Message`, whatever its type, is registered with `.on_topic(…)`"
+    note = "a handler of `Message`, whatever its type, is registered with `.on_topic(…)`, one of `Batch<…>` with `.on_batch(…)`"
 )]
 pub trait Event: Sized + Send + 'static {
     /// The topic it is published on.

@@ -90,6 +90,42 @@ async fn a_transaction_that_sqlite_ended_by_itself_is_a_failed_attempt() {
     harness.stop().await.unwrap();
 }
 
+/// At any moment of an attempt: what was begun is gone, and what was committed is known.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_killed_and_comes_back_has_each_effect_once() {
+    const COUNT: usize = 60;
+    async fn book(order: Placed, State(calls): State<Calls>, mut tx: Tx<Postgres>) -> Result<(), Failure> {
+        calls.next();
+        Postgres::book(&mut tx, &order.id).await?;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        tx.publish(&Booked { id: order.id }).await?;
+        Ok(())
+    }
+    let Some(mut server) = servers::Postgres::start().await else { return };
+    let bench = Bench::on(&server.url()).await;
+    let Database::Postgres(pool) = bench.database.clone() else { panic!() };
+    let app = App::new(pool);
+    let patient = Retry::exponential(Duration::from_millis(50), Duration::from_millis(500)).attempts(100);
+    let handlers = Handlers::new().on(book.retry(patient).concurrency(4)).with_state(app.clone());
+    let (harness, seen) = bench.start(handlers).await;
+    for id in 0..COUNT {
+        bench.publisher().publish(&placed(&id.to_string())).await.unwrap();
+    }
+    for done in [5, 25] {
+        let handled = || seen.all().iter().filter(|ended| *ended == "handled").count();
+        eventually(Duration::from_secs(60), async || handled() >= done).await;
+        server.kill();
+        server.restart().await;
+    }
+    let booked = bench.booked(COUNT).await;
+    let all: std::collections::BTreeSet<_> = booked.iter().collect();
+    assert_eq!(all.len(), COUNT, "{booked:?}");
+    let count = i64::try_from(COUNT).unwrap();
+    assert_eq!((bench.bookings().await, bench.records().await), (count, count));
+    assert!(seen.all().iter().any(|ended| ended.starts_with("failed")), "nothing was cut: {:?}", seen.all());
+    harness.stop().await.unwrap();
+}
+
 #[test]
 fn two_transactions_of_one_handler_are_refused() {
     async fn both(_: Placed, _: Tx<Sqlite>, _: Tx<Postgres>) {}

@@ -93,6 +93,12 @@ impl Postgres {
         format!("postgres://postgres@{}/{name}", self.server.address())
     }
 
+    /// `127.0.0.1:PORT`, for a [`Proxy`](super::Proxy) before it.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.server.address()
+    }
+
     /// The URL of the database that each server has, `postgres`.
     #[must_use]
     pub fn url(&self) -> String {

@@ -126,6 +126,41 @@ async fn a_database_that_is_killed_and_comes_back_has_each_effect_once() {
     harness.stop().await.unwrap();
 }
 
+/// Nobody closes the connections: who waited for an answer would wait for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_to_the_database_that_goes_silent_is_waited_for_no_longer_than_an_attempt() {
+    const COUNT: usize = 40;
+    async fn book(order: Placed, State(calls): State<Calls>, mut tx: Tx<Postgres>) -> Result<Publish<Booked>, Failure> {
+        calls.next();
+        Postgres::book(&mut tx, &order.id).await?;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        Ok(Publish::one(Booked { id: order.id }))
+    }
+    let Some(server) = servers::Postgres::start().await else { return };
+    let proxy = servers::Proxy::start(server.address()).await;
+    let bench = Bench::on(&proxy.instead_of(&server.url())).await;
+    let Database::Postgres(pool) = bench.database.clone() else { panic!() };
+    let app = App::new(pool);
+    let patient = Retry::exponential(Duration::from_millis(50), Duration::from_millis(500)).attempts(100);
+    let handlers = Handlers::new().on(book.retry(patient).concurrency(4).timeout(Duration::from_secs(1))).with_state(app.clone());
+    let (harness, seen) = bench.start(handlers).await;
+    for id in 0..COUNT {
+        bench.publisher().publish(&placed(&id.to_string())).await.unwrap();
+    }
+    let handled = || seen.all().iter().filter(|ended| *ended == "handled").count();
+    eventually(Duration::from_secs(60), async || handled() >= 5).await;
+    proxy.half_open();
+    let failed = || seen.all().iter().filter(|ended| ended.contains("longer than 1s")).count();
+    eventually(Duration::from_secs(60), async || failed() > 4).await;
+    proxy.heal();
+    let booked = bench.booked(COUNT).await;
+    let all: std::collections::BTreeSet<_> = booked.iter().collect();
+    assert_eq!(all.len(), COUNT, "{booked:?}");
+    let count = i64::try_from(COUNT).unwrap();
+    assert_eq!((bench.bookings().await, bench.records().await), (count, count));
+    harness.stop().await.unwrap();
+}
+
 #[test]
 fn two_transactions_of_one_handler_are_refused() {
     async fn both(_: Placed, _: Tx<Sqlite>, _: Tx<Postgres>) {}

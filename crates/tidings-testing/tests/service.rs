@@ -196,3 +196,30 @@ async fn a_delayed_event_comes_when_the_clock_is_moved_so_far() {
     let refused = service.send(&Publish::one(user(9, "Cy")).delay(HOUR * 24 * 8)).await.unwrap_err();
     assert!(matches!(refused, PublishError::DelayTooLong { .. }), "{refused}");
 }
+
+#[tokio::test]
+async fn what_a_handler_answers_goes_out_in_every_form() {
+    async fn maybe(user: UserCreated) -> Option<Publish<UserWelcomed>> {
+        (user.id > 1).then(|| Publish::one(UserWelcomed { id: user.id }))
+    }
+    async fn both(user: UserCreated) -> (Publish<UserWelcomed>, Option<Publish<UserWelcomed>>) {
+        (Publish::many([UserWelcomed { id: user.id + 10 }, UserWelcomed { id: user.id + 20 }]), None)
+    }
+    async fn nested(
+        user: UserCreated,
+    ) -> Result<((Publish<UserWelcomed>, Publish<UserWelcomed>), Publish<UserWelcomed>), Failure> {
+        let one = |more| Publish::one(UserWelcomed { id: user.id + more });
+        Ok(((one(30), one(40)), one(50)))
+    }
+    let handlers = Handlers::new().on(maybe).on(both.group("both")).on(nested.group("nested"));
+    let service = TestService::start(handlers).await.unwrap();
+    for id in [1, 2] {
+        service.publish(&UserCreated { id, name: "Ann".into() }).await.unwrap();
+    }
+    for _ in 0..6 {
+        service.handled::<UserCreated>().await.unwrap();
+    }
+    let mut ids: Vec<_> = service.published::<UserWelcomed>().unwrap().into_iter().map(|welcomed| welcomed.id).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [2, 11, 12, 21, 22, 31, 32, 41, 42, 51, 52]);
+}

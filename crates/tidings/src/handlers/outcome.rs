@@ -30,6 +30,18 @@ impl<E: Event> IntoOutcome for Publish<E> {
     }
 }
 
+impl<T: Announce> IntoOutcome for Option<T> {
+    fn into_outcome(self, context: &Context) -> Result<Outgoing, Failure> {
+        self.announce(context)
+    }
+}
+
+impl<A: Announce, B: Announce> IntoOutcome for (A, B) {
+    fn into_outcome(self, context: &Context) -> Result<Outgoing, Failure> {
+        self.announce(context)
+    }
+}
+
 impl<T: Announce, E: Into<Failure>> IntoOutcome for Result<T, E> {
     fn into_outcome(self, context: &Context) -> Result<Outgoing, Failure> {
         self.map_err(Into::into)?.announce(context)
@@ -40,7 +52,7 @@ impl<T: Announce, E: Into<Failure>> IntoOutcome for Result<T, E> {
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     label = "answers `{Self}`",
-    note = "a handler answers `()`, `Publish<…>`, an `Option` of it, or a tuple of several"
+    note = "a handler answers `()`, `Publish<…>`, an `Option` of it, or a pair, of pairs too"
 )]
 pub trait Announce {
     /// The messages of its events.

@@ -10,8 +10,8 @@ use tidings_testing::{
     suite::{Engine, run},
 };
 
-/// A stream reserves what it may grow to, and there are hundreds.
-static SERVER: Accounts = Accounts::new("jetstream", "?max_bytes=24MiB&letters_max_bytes=8MiB");
+/// A stream reserves what it may grow to, and there are hundreds; many are made at once, and whoever publishes then waits for the disk.
+static SERVER: Accounts = Accounts::new("jetstream", "?max_bytes=24MiB&letters_max_bytes=8MiB&timeout=15s");
 
 fn main() -> ExitCode {
     let site = || SERVER.site(Nats::builder().jetstream());

@@ -11,12 +11,12 @@ use tokio::time::Instant;
 
 use super::consumer::LEASE;
 
-/// The server's own clock for a lease may run a little later than ours.
-const LATE: Duration = Duration::from_millis(500);
+/// The server may see late that a lease has ended, when its disk or its processors are busy.
+const LATE: Duration = Duration::from_secs(1);
 /// Between two looks at how many the server waits for.
 const LOOK: Duration = Duration::from_millis(200);
 /// When all leases have ended, what is to come again comes within this.
-const QUIET: Duration = Duration::from_millis(500);
+const QUIET: Duration = Duration::from_secs(1);
 
 /// Whether messages may be delivered.
 pub(super) enum Gate {

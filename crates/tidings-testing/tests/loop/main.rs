@@ -16,8 +16,8 @@ use tidings_testing::{
 };
 
 static NATS: Accounts = Accounts::new("nats", "");
-/// A stream reserves what it may grow to, and there are hundreds.
-static JETSTREAM: Accounts = Accounts::new("jetstream", "?max_bytes=24MiB&letters_max_bytes=8MiB");
+/// A stream reserves what it may grow to, and there are hundreds; many are made at once, and whoever publishes then waits for the disk.
+static JETSTREAM: Accounts = Accounts::new("jetstream", "?max_bytes=24MiB&letters_max_bytes=8MiB&timeout=15s");
 
 fn main() -> ExitCode {
     run_loop([memory(), sqlite(), nats(), jetstream()])

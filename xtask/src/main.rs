@@ -45,7 +45,8 @@ enum Task {
     /// Runs the simulations of the state machines with many more cases than `test` does.
     ///
     /// They are the same tests, on random courses of events. A failure is made as short as can be and printed
-    /// with its seed, which is also written down and tried first from then on.
+    /// with its seed, which is also written down and tried first from then on. After them a million messages go through each
+    /// broker, whose memory must stay flat.
     Soak {
         /// How many cases of each.
         #[arg(long, default_value_t = 20_000)]

@@ -1,13 +1,24 @@
-//! The simulations, for longer.
+//! What takes too long for each change: the simulations with many more cases, and the brokers' memory over a million messages.
 
-use crate::run::{cargo, run};
+use crate::{
+    needs,
+    run::{cargo, run},
+};
 use anyhow::{Context as _, Result};
 
-/// Runs every simulation with so many cases.
+/// Runs every simulation with so many cases, then the long cases of the conformance suite.
 ///
 /// # Errors
-/// When one fails; it has said its seed by then.
+/// When one fails; a simulation has said its seed by then.
 pub(crate) fn soak(cases: u32) -> Result<()> {
+    needs::install_what_is_missing()?;
+    simulate(cases)?;
+    let brokers = ["memory", "sql", "nats"].map(|broker| format!("--package=tidings-{broker}"));
+    let mut long = cargo(&["test"]);
+    run(long.args(brokers).args(["--", "--ignored", "long::"]).env("REQUIRE_SERVERS", "1"))
+}
+
+fn simulate(cases: u32) -> Result<()> {
     let mut tests = cargo(&["test", "-p", "tidings", "--lib", "--all-features", "--no-fail-fast", "simulation::"]);
     run(tests.env("PROPTEST_CASES", cases.to_string())).context(
         "a simulation failed: its shortest course of events and its seed (`cc …`) stand above, and the seed is in crates/tidings/proptest-regressions now.

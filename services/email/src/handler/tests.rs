@@ -1,10 +1,10 @@
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use prost::Message as _;
 use tidings::database::{Database, DatabaseOptions};
 use tidings::{Handler, Handlers, Message, Order, Retry, Source, Topic};
-use tidings_testing::TestService;
 use tidings_testing::servers::{Smtp, eventually};
+use tidings_testing::{TestService, faults::Faulty};
 
 use super::*;
 use crate::event::ProtoUser;
@@ -16,15 +16,18 @@ async fn database() -> Database {
     Database::open("sqlite::memory:", &DatabaseOptions::default(), |_| {}).await.unwrap()
 }
 
-/// The handler as the service has it, with shorter waits.
 async fn service(mail: &str, database: &Database) -> TestService {
+    TestService::start(handlers(mail, database).await).await.unwrap().within(PATIENCE)
+}
+
+/// The handler as the service has it, with shorter waits.
+async fn handlers(mail: &str, database: &Database) -> Handlers {
     let from = sender("Tidings <welcome@localhost>").unwrap();
     let mailer = Mailer::open(mail, &from, Limits { timeout: PATIENCE, idle: 8 }).unwrap();
     let once = crate::once_for_a_user(database).await.unwrap();
     let state = Welcome::new(Templates::open(None).unwrap(), mailer, from);
     let retry = Retry::exponential(Duration::from_millis(5), Duration::from_millis(50)).for_at_most(Duration::from_secs(3600));
-    let handlers = Handlers::new().on(welcome.retry(retry).order(Order::None)).layer(once).with_state(state);
-    TestService::start(handlers).await.unwrap().within(PATIENCE)
+    Handlers::new().on(welcome.retry(retry).order(Order::None)).layer(once).with_state(state)
 }
 
 fn user(id: &str, email: &str) -> UserCreated {
@@ -64,6 +67,26 @@ async fn one_user_is_mailed_once_in_whatever_form_and_however_often_the_event_co
     let mails = server.mails();
     assert_eq!(mails.len(), 2);
     assert_eq!(mails.iter().filter(|mail| mail.text.contains("<u-1@email>")).count(), 1);
+}
+
+#[tokio::test]
+async fn each_user_is_mailed_once_by_way_of_a_broker_that_repeats_delays_and_forgets() {
+    const USERS: usize = 30;
+    let Some(server) = Smtp::start().await else { return };
+    let handlers = handlers(&server.url(), &database().await).await;
+    let short = Duration::from_millis(20);
+    let service = TestService::start_on(handlers, |broker| {
+        Arc::new(Faulty::around(broker).duplicates(0.4).delays(0.3, short).reorders(0.3).lost_settlements(0.3))
+    });
+    let service = service.await.unwrap().within(PATIENCE);
+    for n in 0..USERS {
+        service.publish(&user(&format!("u-{n}"), &format!("ada{n}@example.com"))).await.unwrap();
+    }
+    let mut handled = BTreeSet::new();
+    while handled.len() < USERS {
+        handled.insert(service.handled::<UserCreated>().await.unwrap().id);
+    }
+    assert_eq!(server.mails().len(), USERS);
 }
 
 #[tokio::test]

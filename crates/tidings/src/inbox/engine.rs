@@ -32,17 +32,19 @@ pub trait Engine: sqlx::Database {
     #[doc(hidden)]
     fn record(open: &mut Self::Open, record: Record) -> impl Future<Output = sqlx::Result<Option<Self::Running>>> + Send;
 
-    /// An aborted transaction refuses whatever is written next.
+    /// Commits what was all written by the handler, after a look whether it can: an aborted transaction of Postgres answers COMMIT
+    /// without an error.
     #[doc(hidden)]
-    const REFUSES_WHEN_ABORTED: bool;
+    fn commit(open: Self::Open) -> impl Future<Output = sqlx::Result<()>> + Send;
 
-    /// Whether it can still commit: an aborted transaction of Postgres answers COMMIT without an error, and one that SQLite has
-    /// ended by itself takes what is written next, and commits it at once.
+    /// Looks whether it can still commit what the framework writes last. An aborted transaction of Postgres refuses that by itself;
+    /// what SQLite has ended by itself takes it, and commits it at once.
     #[doc(hidden)]
     fn check(open: &mut Self::Open) -> impl Future<Output = sqlx::Result<()>> + Send;
 
+    /// Commits what the framework wrote last.
     #[doc(hidden)]
-    fn commit(open: Self::Open) -> impl Future<Output = sqlx::Result<()>> + Send;
+    fn commit_last(open: Self::Open) -> impl Future<Output = sqlx::Result<()>> + Send;
 
     #[doc(hidden)]
     fn roll_back(open: Self::Open) -> impl Future<Output = sqlx::Result<()>> + Send;
@@ -65,8 +67,6 @@ impl Engine for sqlx::Sqlite {
     type Open = crate::database::WriteTransaction;
     type Running = ();
 
-    const REFUSES_WHEN_ABORTED: bool = false;
-
     fn database(pool: Pool<Self>) -> Database {
         Database::Sqlite(pool)
     }
@@ -83,6 +83,11 @@ impl Engine for sqlx::Sqlite {
         Ok((recorded.rows_affected() > 0).then_some(()))
     }
 
+    /// One that SQLite has ended by itself is none to commit, and says so.
+    async fn commit(open: Self::Open) -> sqlx::Result<()> {
+        Self::commit_last(open).await
+    }
+
     /// Most statements that fail leave the transaction as it was.
     async fn check(open: &mut Self::Open) -> sqlx::Result<()> {
         if crate::database::begun_anew(open).await? {
@@ -91,7 +96,7 @@ impl Engine for sqlx::Sqlite {
         Ok(())
     }
 
-    async fn commit(open: Self::Open) -> sqlx::Result<()> {
+    async fn commit_last(open: Self::Open) -> sqlx::Result<()> {
         open.commit().await
     }
 
@@ -117,8 +122,6 @@ mod postgres {
         type Open = Transaction<'static, Self>;
         type Running = Running;
 
-        const REFUSES_WHEN_ABORTED: bool = true;
-
         fn database(pool: Pool<Self>) -> Database {
             Database::Postgres(pool)
         }
@@ -138,11 +141,16 @@ mod postgres {
             record.fetch_optional(&mut **open).await
         }
 
-        async fn check(open: &mut Self::Open) -> sqlx::Result<()> {
-            sqlx::query("SELECT 1").execute(&mut **open).await.map(drop)
+        async fn commit(mut open: Self::Open) -> sqlx::Result<()> {
+            sqlx::query("SELECT 1").execute(&mut *open).await?;
+            Self::commit_last(open).await
         }
 
-        async fn commit(open: Self::Open) -> sqlx::Result<()> {
+        async fn check(_: &mut Self::Open) -> sqlx::Result<()> {
+            Ok(())
+        }
+
+        async fn commit_last(open: Self::Open) -> sqlx::Result<()> {
             open.commit().await
         }
 

@@ -32,19 +32,14 @@ pub trait Engine: sqlx::Database {
     #[doc(hidden)]
     fn record(open: &mut Self::Open, record: Record) -> impl Future<Output = sqlx::Result<Option<Self::Running>>> + Send;
 
-    /// Commits what was all written by the handler, after a look whether it can: an aborted transaction of Postgres answers COMMIT
-    /// without an error.
+    /// Whether it can still commit; `written_to`: the framework writes to it once more before. An aborted transaction of Postgres
+    /// refuses that by itself, but answers COMMIT without an error; what SQLite has ended by itself takes it, and commits it at
+    /// once, but says at COMMIT that there is none.
+    #[doc(hidden)]
+    fn check(open: &mut Self::Open, written_to: bool) -> impl Future<Output = sqlx::Result<()>> + Send;
+
     #[doc(hidden)]
     fn commit(open: Self::Open) -> impl Future<Output = sqlx::Result<()>> + Send;
-
-    /// Looks whether it can still commit what the framework writes last. An aborted transaction of Postgres refuses that by itself;
-    /// what SQLite has ended by itself takes it, and commits it at once.
-    #[doc(hidden)]
-    fn check(open: &mut Self::Open) -> impl Future<Output = sqlx::Result<()>> + Send;
-
-    /// Commits what the framework wrote last.
-    #[doc(hidden)]
-    fn commit_last(open: Self::Open) -> impl Future<Output = sqlx::Result<()>> + Send;
 
     #[doc(hidden)]
     fn roll_back(open: Self::Open) -> impl Future<Output = sqlx::Result<()>> + Send;
@@ -83,20 +78,15 @@ impl Engine for sqlx::Sqlite {
         Ok((recorded.rows_affected() > 0).then_some(()))
     }
 
-    /// One that SQLite has ended by itself is none to commit, and says so.
-    async fn commit(open: Self::Open) -> sqlx::Result<()> {
-        Self::commit_last(open).await
-    }
-
     /// Most statements that fail leave the transaction as it was.
-    async fn check(open: &mut Self::Open) -> sqlx::Result<()> {
-        if crate::database::begun_anew(open).await? {
+    async fn check(open: &mut Self::Open, written_to: bool) -> sqlx::Result<()> {
+        if written_to && crate::database::begun_anew(open).await? {
             return Err(sqlx::Error::Protocol(ENDED.to_owned()));
         }
         Ok(())
     }
 
-    async fn commit_last(open: Self::Open) -> sqlx::Result<()> {
+    async fn commit(open: Self::Open) -> sqlx::Result<()> {
         open.commit().await
     }
 
@@ -141,16 +131,11 @@ mod postgres {
             record.fetch_optional(&mut **open).await
         }
 
-        async fn commit(mut open: Self::Open) -> sqlx::Result<()> {
-            sqlx::query("SELECT 1").execute(&mut *open).await?;
-            Self::commit_last(open).await
+        async fn check(open: &mut Self::Open, written_to: bool) -> sqlx::Result<()> {
+            if written_to { Ok(()) } else { sqlx::query("SELECT 1").execute(&mut **open).await.map(drop) }
         }
 
-        async fn check(_: &mut Self::Open) -> sqlx::Result<()> {
-            Ok(())
-        }
-
-        async fn commit_last(open: Self::Open) -> sqlx::Result<()> {
+        async fn commit(open: Self::Open) -> sqlx::Result<()> {
             open.commit().await
         }
 

@@ -214,12 +214,11 @@ impl<Db: TxDatabase> Begun<Db> {
         let Some(mut open) = self.back() else {
             return Err("the handler's `Tx` is still in use: it must end before the handler does".into());
         };
-        if outgoing.is_empty() {
-            return Ok(Db::commit(open).await.map_err(NotCommitted)?);
+        Db::check(&mut open, !outgoing.is_empty()).await.map_err(NotCommitted)?;
+        if !outgoing.is_empty() {
+            self.outbox.publish_messages(&mut open, outgoing).await?;
         }
-        Db::check(&mut open).await.map_err(NotCommitted)?;
-        self.outbox.publish_messages(&mut open, outgoing).await?;
-        Ok(Db::commit_last(open).await.map_err(NotCommitted)?)
+        Ok(Db::commit(open).await.map_err(NotCommitted)?)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Messages that flow while something breaks: what was taken, what came, how often, and how long nothing did.
+//! Messages before, during and after a break: that it is told, what was taken, what came, how often, and how long nothing did.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::{
     engine::Place,
     ledger::Ledger,
-    reader::{DEADLINE, Reader, message, subscribe, within},
+    reader::{DEADLINE, Reader, message, publish, subscribe, within},
 };
 
 /// What was in hand around the moment of a break and may come again: no more than a second's settlements, which the other side may
@@ -27,6 +27,49 @@ pub(super) async fn until(mut is_so: impl FnMut() -> bool) {
         }
     })
     .await;
+}
+
+/// Health tells up from down within this.
+const TOLD: Duration = Duration::from_secs(2);
+
+/// Health tells that it is down, in time.
+pub(super) async fn told_down(broker: &dyn Broker) {
+    let broken = Instant::now();
+    until(|| matches!(broker.health(), Health::Down(_))).await;
+    assert!(broken.elapsed() <= TOLD, "it took {:?} to tell that it is down", broken.elapsed());
+}
+
+/// A broker and its subscriber that have carried a message.
+pub(super) struct Carried {
+    pub(super) broker: Arc<dyn Broker>,
+    reader: Reader,
+}
+
+impl Carried {
+    pub(super) async fn at(place: &Place, url: &str) -> Self {
+        let broker = place.open_at(url).await;
+        let mut reader = subscribe(&*broker, "g", "t").await;
+        publish(&*broker, &[message("t", "before")]).await;
+        assert_eq!(reader.read(1).await, ["before"]);
+        assert_eq!(broker.health(), Health::Up);
+        Self { broker, reader }
+    }
+
+    /// It is whole again from now on, and goes on by itself.
+    pub(super) async fn goes_on(self, place: &Place) {
+        let (Self { broker, mut reader }, healed) = (self, Instant::now());
+        until(|| broker.health() == Health::Up).await;
+        publish(&*broker, &[message("t", "after")]).await;
+        let mut came = Ledger::default();
+        while !came.has("after") {
+            came.note_bodies(reader.read(1).await);
+        }
+        place.figures().back(healed.elapsed());
+        // That the first one was settled may not have arrived, or not have been written down.
+        came.note_bodies(["before".to_owned()]);
+        came.check(place, &["before".to_owned(), "after".to_owned()], 1);
+        within(broker.close()).await.unwrap();
+    }
 }
 
 /// A publisher and a subscriber, each with a broker of its own, until so many messages were taken and all of those came.

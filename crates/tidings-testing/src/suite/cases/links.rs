@@ -5,86 +5,47 @@ use std::{collections::BTreeMap, time::Instant};
 use tidings_core::{BrokerError, Health};
 
 use crate::suite::{
-    flow::{Flow, until},
+    flow::{Carried, Flow, told_down, until},
     linked::Linked,
 };
 
 use super::prelude::*;
 
-/// Health tells up from down within this.
-const TOLD: Duration = Duration::from_secs(2);
-
-/// Health tells that it is down, in time.
-async fn told_down(broker: &dyn Broker) {
-    let broken = Instant::now();
-    until(|| matches!(broker.health(), Health::Down(_))).await;
-    assert!(broken.elapsed() <= TOLD, "it took {:?} to tell that the link is down", broken.elapsed());
-}
-
-/// A subscriber over a link that has carried a message.
-struct Subscribed {
-    link: Linked,
-    broker: Arc<dyn Broker>,
-    reader: Reader,
-}
-
-impl Subscribed {
-    async fn over(link: Linked, place: &Place) -> Self {
-        let broker = place.open_at(&link.weak()).await;
-        let mut reader = subscribe(&*broker, "g", "t").await;
-        publish(&*broker, &[message("t", "before")]).await;
-        assert_eq!(reader.read(1).await, ["before"]);
-        Self { link, broker, reader }
-    }
-
-    /// Once the link is healed, it goes on by itself.
-    async fn comes_back(self, place: &Place) {
-        let Self { link, broker, mut reader } = self;
-        link.proxy.heal();
-        let healed = Instant::now();
-        until(|| broker.health() == Health::Up).await;
-        publish(&*broker, &[message("t", "after")]).await;
-        let mut came = Ledger::default();
-        while !came.has("after") {
-            came.note_bodies(reader.read(1).await);
-        }
-        place.figures().back(healed.elapsed());
-        // That the first one was settled may not have arrived.
-        came.note_bodies(["before".to_owned()]);
-        came.check(place, &["before".to_owned(), "after".to_owned()], 1);
-        within(broker.close()).await.unwrap();
-    }
-}
-
 pub(super) async fn a_cut_link_is_told_and_comes_back(place: Place) {
-    let over = Subscribed::over(Linked::to(&place).await, &place).await;
-    over.link.proxy.cut();
-    told_down(&*over.broker).await;
-    let refused = within(over.broker.publish(&numbered("t", 2))).await.unwrap_err();
+    let link = Linked::to(&place).await;
+    let carried = Carried::at(&place, &link.weak()).await;
+    link.proxy.cut();
+    told_down(&*carried.broker).await;
+    let refused = within(carried.broker.publish(&numbered("t", 2))).await.unwrap_err();
     assert!(refused.failed().len() == 2 && refused.failed().iter().all(|(_, why)| why.is_transient()), "{refused}");
-    let Err(refused) = within(over.broker.subscribe(subscription("h", "t"))).await else {
+    let Err(refused) = within(carried.broker.subscribe(subscription("h", "t"))).await else {
         panic!("a subscription that no server knows of was made");
     };
     assert!(refused.is_transient(), "{refused}");
-    over.comes_back(&place).await;
+    link.proxy.heal();
+    carried.goes_on(&place).await;
 }
 
 pub(super) async fn a_link_that_stands_still_is_told_and_goes_on(place: Place) {
-    let over = Subscribed::over(Linked::to(&place).await, &place).await;
+    let link = Linked::to(&place).await;
+    let carried = Carried::at(&place, &link.weak()).await;
     // Nothing is lost and nothing is closed: it is only that nothing arrives.
-    over.link.proxy.throttle(0);
-    told_down(&*over.broker).await;
-    over.comes_back(&place).await;
+    link.proxy.throttle(0);
+    told_down(&*carried.broker).await;
+    link.proxy.heal();
+    carried.goes_on(&place).await;
 }
 
 pub(super) async fn a_half_open_link_is_told_and_given_up(place: Place) {
-    let over = Subscribed::over(Linked::to(&place).await, &place).await;
-    let before = over.link.proxy.connections();
-    over.link.proxy.half_open();
-    told_down(&*over.broker).await;
+    let link = Linked::to(&place).await;
+    let carried = Carried::at(&place, &link.weak()).await;
+    let before = link.proxy.connections();
+    link.proxy.half_open();
+    told_down(&*carried.broker).await;
     // Nobody closes it: who waited for that would wait for ever.
-    until(|| over.link.proxy.connections() > before).await;
-    over.comes_back(&place).await;
+    until(|| link.proxy.connections() > before).await;
+    link.proxy.heal();
+    carried.goes_on(&place).await;
 }
 
 pub(super) async fn nothing_is_lost_over_a_link_that_is_cut(place: Place) {

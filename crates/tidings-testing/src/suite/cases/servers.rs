@@ -4,40 +4,20 @@ use std::time::Instant;
 
 use tidings_core::{BrokerError, Health};
 
-use crate::suite::flow::{Flow, until};
+use crate::suite::flow::{Carried, Flow, told_down, until};
 
 use super::prelude::*;
 
-/// Health tells up from down within this.
-const TOLD: Duration = Duration::from_secs(2);
-
 pub(super) async fn a_killed_server_is_told_and_comes_back(place: Place) {
     let mut server = place.server().await;
-    let broker = place.open_at(&server.url()).await;
-    let mut reader = subscribe(&*broker, "g", "t").await;
-    publish(&*broker, &[message("t", "before")]).await;
-    assert_eq!(reader.read(1).await, ["before"]);
-    assert_eq!(broker.health(), Health::Up);
+    let carried = Carried::at(&place, &server.url()).await;
     server.kill();
-    let killed = Instant::now();
-    until(|| matches!(broker.health(), Health::Down(_))).await;
-    assert!(killed.elapsed() <= TOLD, "it took {:?} to tell that the server is down", killed.elapsed());
-    let refused = within(broker.publish(&numbered("t", 2))).await.unwrap_err();
+    told_down(&*carried.broker).await;
+    let refused = within(carried.broker.publish(&numbered("t", 2))).await.unwrap_err();
     assert_eq!(refused.failed().len(), 2);
     assert!(refused.failed().iter().all(|(_, why)| why.is_transient()), "{refused}");
     server.restart().await;
-    let restarted = Instant::now();
-    until(|| broker.health() == Health::Up).await;
-    publish(&*broker, &[message("t", "after")]).await;
-    let mut came = Ledger::default();
-    while !came.has("after") {
-        came.note_bodies(reader.read(1).await);
-    }
-    place.figures().back(restarted.elapsed());
-    // The server may not have written down that the first one was settled.
-    came.note_bodies(["before".to_owned()]);
-    came.check(&place, &["before".to_owned(), "after".to_owned()], 1);
-    within(broker.close()).await.unwrap();
+    carried.goes_on(&place).await;
 }
 
 pub(super) async fn a_server_that_is_absent_is_named(place: Place) {

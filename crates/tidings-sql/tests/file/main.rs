@@ -1,58 +1,24 @@
 //! What is this broker's own: the file, what it keeps and for how long, and those who share it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
+mod delayed;
+mod place;
+
 use std::{
     fs,
     path::PathBuf,
-    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
-use tempfile::TempDir;
 use tidings_core::{
-    Broker, BrokerError, Client, Fetched, GroupName, Health, Members, Message, Outcome, PublishError, Start, Subscription, Topic,
-    url::Url,
+    BrokerError, Fetched, GroupName, Health, Members, Message, Outcome, PublishError, Start, Subscription, Topic,
 };
 use tidings_testing::suite::{
     bodies, message, numbered, numbers, publish, subscribe, subscribe_with, subscription, unique, within,
 };
 
-/// A folder with a broker's file in it.
-struct Place(TempDir);
-
-impl Place {
-    fn new() -> Self {
-        Self(TempDir::new().unwrap())
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.path().join("broker.db")
-    }
-
-    async fn try_open(&self, settings: &str) -> Result<Arc<dyn Broker>, BrokerError> {
-        let url: Url = format!("sqlite:{}?{settings}", self.file().display()).parse().unwrap();
-        tidings_sql::open(&url, &Client { service: "case".into(), instance: "1".into() }).await
-    }
-
-    async fn open(&self) -> Arc<dyn Broker> {
-        self.open_with("").await
-    }
-
-    async fn open_with(&self, settings: &str) -> Arc<dyn Broker> {
-        within(self.try_open(settings)).await.unwrap()
-    }
-
-    /// A connection past the broker.
-    async fn raw(&self) -> SqliteConnection {
-        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(self.file())).await.unwrap()
-    }
-
-    fn owners(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.0.path()).unwrap().map(|entry| entry.unwrap().path());
-        entries.filter(|path| path.to_string_lossy().contains("-owner-")).collect()
-    }
-}
+use place::Place;
 
 async fn until(mut done: impl AsyncFnMut() -> bool) {
     within(async {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tidings::{
-    Event, Failure, Handler, Handlers, Message, Order, Reject, Retry, Source, State,
+    Event, Failure, Handler, Handlers, Message, Order, Publish, Reject, Retry, Source, State,
     handlers::{Batch, BatchFailure},
 };
 use tidings_testing::{TestService, servers::eventually};
@@ -129,6 +129,56 @@ async fn the_events_that_a_failure_names_are_tried_again_and_no_others() {
     assert_eq!((letter.reason(), letter.error(), letter.attempts()), ("rejected", "never", 1));
     assert_eq!(seen.all()[1..], [vec![reading("1", 1)]]);
     assert_eq!(service.attempts::<Reading>().len(), 5);
+}
+
+#[derive(Debug, PartialEq, Event, serde::Serialize, serde::Deserialize)]
+#[event(topic = "reading.filed", key = "sensor")]
+struct Filed {
+    sensor: String,
+}
+
+#[tokio::test]
+async fn what_a_batch_answers_goes_out_beside_the_failures_that_it_names() {
+    async fn file(batch: Batch<Reading>, State(seen): State<Seen>) -> (Publish<Filed>, BatchFailure) {
+        let first = seen.all().is_empty();
+        seen.push(&batch);
+        let (mut filed, mut failed) = (Vec::new(), BatchFailure::none());
+        for (place, reading) in batch.events().iter().enumerate() {
+            if first && reading.n == 1 {
+                failed.add(place, "not now");
+            } else {
+                filed.push(Filed { sensor: reading.sensor.clone() });
+            }
+        }
+        (Publish::many(filed).header("by", "batch"), failed)
+    }
+    let seen = Seen::default();
+    let handlers = Handlers::new().on_batch(3, SHORT, file.retry(soon())).with_state(seen.clone());
+    let service = TestService::start(handlers).await.unwrap();
+    for n in 0..3 {
+        service.publish(&reading(&n.to_string(), n)).await.unwrap();
+    }
+    handled(&service, 3).await;
+    assert_eq!(seen.all()[1..], [vec![reading("1", 1)]]);
+    let filed: Vec<_> = service.published::<Filed>().unwrap().into_iter().map(|filed| filed.sensor).collect();
+    assert_eq!(filed, ["0", "2", "1"]);
+}
+
+#[tokio::test]
+async fn a_batch_whose_answer_cannot_go_out_is_tried_again_whole() {
+    async fn file(batch: Batch<Reading>, State(calls): State<Arc<AtomicUsize>>) -> Result<Publish<Filed>, Failure> {
+        let key = if calls.fetch_add(1, Ordering::SeqCst) == 0 { "no\0key" } else { "a" };
+        let filed = batch.into_events().into_iter().map(|reading| Filed { sensor: reading.sensor });
+        Ok(Publish::many(filed).key(key))
+    }
+    let calls = Arc::new(AtomicUsize::new(0));
+    let handlers = Handlers::new().on_batch(2, LONG, file.retry(soon())).with_state(Arc::clone(&calls));
+    let service = TestService::start(handlers).await.unwrap();
+    service.publish(&reading("a", 1)).await.unwrap();
+    service.publish(&reading("b", 2)).await.unwrap();
+    handled(&service, 2).await;
+    assert_eq!((calls.load(Ordering::SeqCst), service.attempts::<Reading>().len()), (2, 4));
+    assert_eq!(service.published::<Filed>().unwrap().len(), 2);
 }
 
 #[tokio::test]

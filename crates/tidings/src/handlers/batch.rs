@@ -4,7 +4,7 @@ use std::{error::Error, fmt, sync::Arc};
 
 use tidings_core::Event;
 
-use super::{Context, Early, Extract, Failure, Meta};
+use super::{Announce, Context, Early, Extract, Failure, Meta, Outgoing, Publish};
 
 /// Events that are handled in one call: see [`Handlers::on_batch`](crate::Handlers::on_batch).
 ///
@@ -79,6 +79,8 @@ impl<E> fmt::Debug for Batch<E> {
 ///
 /// let handlers: Handlers = Handlers::new().on_batch(500, std::time::Duration::from_millis(20), index);
 /// ```
+///
+/// A handler that answers events returns them beside it: `(Publish<…>, BatchFailure)`.
 #[derive(Debug)]
 pub struct BatchFailure(Failed);
 
@@ -174,29 +176,54 @@ impl Error for OneOfMany {
     }
 }
 
-/// What a batch handler returns: nothing, or a `Result<(), E>`, where any error means that all failed and [`BatchFailure`] says which.
+/// What a batch handler returns: nothing, events to publish, or a `Result` of either, where any error means that all failed and
+/// [`BatchFailure`] says which; or events with the failures beside them, as `(Publish<…>, BatchFailure)`.
+///
+/// The events go out before the messages are acknowledged. When they cannot, all of the batch failed.
 #[diagnostic::on_unimplemented(
     message = "a batch handler cannot return `{Self}`",
     label = "returns `{Self}`",
-    note = "a batch handler returns nothing, or `Result<(), E>` with `BatchFailure`, `tidings::Failure` or any other error"
+    note = "a batch handler returns nothing, `Publish<…>`, a `Result` of either with `BatchFailure`, `tidings::Failure` or any other error, or `(Publish<…>, BatchFailure)`"
 )]
 pub trait IntoBatchOutcome {
-    /// Which events are handled.
-    ///
-    /// # Errors
-    /// Which are not.
-    fn into_batch_outcome(self) -> Result<(), BatchFailure>;
+    /// What is published because of the batch, and which of its events failed.
+    fn into_batch_outcome(self, context: &Context) -> (Outgoing, BatchFailure);
 }
 
 impl IntoBatchOutcome for () {
-    fn into_batch_outcome(self) -> Result<(), BatchFailure> {
-        Ok(())
+    fn into_batch_outcome(self, _: &Context) -> (Outgoing, BatchFailure) {
+        (Outgoing::new(), BatchFailure::none())
     }
 }
 
-impl<E: Into<BatchFailure>> IntoBatchOutcome for Result<(), E> {
-    fn into_batch_outcome(self) -> Result<(), BatchFailure> {
-        self.map_err(Into::into)
+impl<E: Event> IntoBatchOutcome for Publish<E> {
+    fn into_batch_outcome(self, context: &Context) -> (Outgoing, BatchFailure) {
+        (self, BatchFailure::none()).into_batch_outcome(context)
+    }
+}
+
+impl<T: Announce> IntoBatchOutcome for Option<T> {
+    fn into_batch_outcome(self, context: &Context) -> (Outgoing, BatchFailure) {
+        (self, BatchFailure::none()).into_batch_outcome(context)
+    }
+}
+
+impl<T: Announce> IntoBatchOutcome for (T, BatchFailure) {
+    fn into_batch_outcome(self, context: &Context) -> (Outgoing, BatchFailure) {
+        let (answer, failed) = self;
+        match answer.announce(context) {
+            Ok(outgoing) => (outgoing, failed),
+            Err(failure) => (Outgoing::new(), failure.into()),
+        }
+    }
+}
+
+impl<T: Announce, E: Into<BatchFailure>> IntoBatchOutcome for Result<T, E> {
+    fn into_batch_outcome(self, context: &Context) -> (Outgoing, BatchFailure) {
+        match self {
+            Ok(answer) => (answer, BatchFailure::none()).into_batch_outcome(context),
+            Err(failed) => (Outgoing::new(), failed.into()),
+        }
     }
 }
 

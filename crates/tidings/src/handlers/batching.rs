@@ -152,23 +152,27 @@ where
         }
         let metas = contexts.iter().map(Meta::of).collect();
         let called = AssertUnwindSafe(self.call(Batch::new(events, metas), contexts.swap_remove(0))).catch_unwind().await;
-        let called =
-            called.unwrap_or_else(|payload| Err(BatchFailure::from(format!("the handler panicked: {}", panic_text(&*payload)))));
-        let outcomes = match called {
-            Ok(()) => waiting.iter().map(|_| Ok(())).collect(),
-            Err(failed) => failed.outcomes(waiting.len()),
-        };
+        let failed = called.unwrap_or_else(|payload| format!("the handler panicked: {}", panic_text(&*payload)).into());
+        let outcomes = failed.outcomes(waiting.len());
         for (waiting, outcome) in waiting.into_iter().zip(outcomes) {
             // One that was given up meanwhile hears nothing.
             let _ = waiting.send(outcome);
         }
     }
 
-    async fn call(&self, batch: Batch<A::Event>, mut context: Context) -> Result<(), BatchFailure> {
-        match A::extract(batch, &mut context, &self.state).await {
-            Ok(arguments) => self.handler.call(arguments).await.into_batch_outcome(),
-            Err(Early::Handled) => Ok(()),
-            Err(Early::Failed(failure)) => Err(failure.into()),
+    /// Calls the handler, and publishes what it answers.
+    async fn call(&self, batch: Batch<A::Event>, mut context: Context) -> BatchFailure {
+        let (outgoing, failed) = match A::extract(batch, &mut context, &self.state).await {
+            Ok(arguments) => self.handler.call(arguments).await.into_batch_outcome(&context),
+            Err(Early::Handled) => return BatchFailure::none(),
+            Err(Early::Failed(failure)) => return failure.into(),
+        };
+        if outgoing.is_empty() {
+            return failed;
+        }
+        match context.end(None, Ok(outgoing)).await {
+            Ok(()) => failed,
+            Err(failure) => failure.into(),
         }
     }
 }

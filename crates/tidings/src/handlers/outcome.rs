@@ -42,6 +42,12 @@ impl<A: Announce, B: Announce> IntoOutcome for (A, B) {
     }
 }
 
+impl<A: Announce, B: Announce, C: Announce> IntoOutcome for (A, B, C) {
+    fn into_outcome(self, context: &Context) -> Result<Outgoing, Failure> {
+        self.announce(context)
+    }
+}
+
 impl<T: Announce, E: Into<Failure>> IntoOutcome for Result<T, E> {
     fn into_outcome(self, context: &Context) -> Result<Outgoing, Failure> {
         self.map_err(Into::into)?.announce(context)
@@ -52,7 +58,7 @@ impl<T: Announce, E: Into<Failure>> IntoOutcome for Result<T, E> {
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     label = "answers `{Self}`",
-    note = "a handler answers `()`, `Publish<…>`, an `Option` of it, or a pair, of pairs too"
+    note = "a handler answers `()`, `Publish<…>`, an `Option` of it, or two or three of these"
 )]
 pub trait Announce {
     /// The messages of its events.
@@ -86,5 +92,12 @@ impl<A: Announce, B: Announce> Announce for (A, B) {
         let mut outgoing = self.0.announce(context)?;
         outgoing.extend(self.1.announce(context)?);
         Ok(outgoing)
+    }
+}
+
+impl<A: Announce, B: Announce, C: Announce> Announce for (A, B, C) {
+    fn announce(self, context: &Context) -> Result<Outgoing, Failure> {
+        let (first, second, third) = self;
+        ((first, second), third).announce(context)
     }
 }

@@ -11,6 +11,7 @@
 
 mod alone;
 mod attempt;
+mod backlog;
 mod burial;
 mod cells;
 mod clock;
@@ -37,6 +38,7 @@ use std::{
 
 pub(crate) use alone::Alone;
 pub(crate) use attempt::span_now;
+pub(crate) use backlog::Backlog;
 pub use clock::Clock;
 pub(crate) use error::SubscribeError;
 pub use harness::{Bounds, Harness};

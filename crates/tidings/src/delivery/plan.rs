@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tidings_core::{BrokerError, Capabilities, Delay, EarliestStart, KeyOrder, Members, Start, Subscription};
 
-use super::{Limits, SubscribeError, hand::Bounds, policy};
+use super::{Backlog, Limits, SubscribeError, hand::Bounds, policy};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 use crate::inbox::Transactions;
 use crate::{
@@ -25,6 +25,7 @@ pub(super) struct Plan {
     pub(super) timeout: Duration,
     pub(super) capabilities: Capabilities,
     pub(super) pause: Option<Pause>,
+    pub(super) backlog: Option<Backlog>,
     /// Of a handler that takes one.
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
     transactions: Option<Transactions>,
@@ -40,7 +41,7 @@ impl Plan {
     ) -> Result<Self, SubscribeError> {
         #[cfg(any(feature = "postgres", feature = "sqlite"))]
         let transactions = registration.joined.clone().map(|joined| joined.transactions(&registration.options, limits));
-        let Registration { pattern, group, options, handler, name: handler_name, .. } = registration;
+        let Registration { pattern, group, options, handler, backlog, name: handler_name, .. } = registration;
         let order = options.order.unwrap_or_default();
         let members = options.members.unwrap_or(Members::Share);
         // Of batches two: one is handled while the next is gathered.
@@ -79,6 +80,7 @@ impl Plan {
             timeout: options.timeout.unwrap_or(limits.handler_timeout),
             capabilities,
             pause: options.pause,
+            backlog,
             #[cfg(any(feature = "postgres", feature = "sqlite"))]
             transactions,
         })
@@ -157,6 +159,7 @@ mod tests {
             name: "email::welcome",
             #[cfg(any(feature = "postgres", feature = "sqlite"))]
             joined: None,
+            backlog: None,
         };
         Plan::of(registration, &Limits::default(), "test", capabilities)
             .map_err(|error| crate::error::Error::from(error).to_string())

@@ -166,7 +166,8 @@ impl Work {
         let now = self.now();
         let gate = self.gated.then(|| now + Alone::LOOK_AGAIN);
         let cut = if let Phase::Cut(until) = self.phase { Some(until) } else { None };
-        [self.hand.next_due(), self.hand.park_behind_slow(now), gate, cut].into_iter().flatten().min()
+        let calm = self.calm_until(now, self.phase == Phase::Open && !self.is_paused());
+        [self.hand.next_due(), self.hand.park_behind_slow(now), gate, cut, calm].into_iter().flatten().min()
     }
 
     fn receive(&mut self, fetched: Fetched) {

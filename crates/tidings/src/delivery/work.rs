@@ -2,7 +2,7 @@
 
 use std::{mem, sync::Arc, time::Duration};
 
-use tidings_core::{Delivery, Outcome, Receipt};
+use tidings_core::{Delivery, Health, Outcome, Receipt};
 use tokio::{sync::mpsc::UnboundedSender, time::Instant};
 use tracing::Span;
 
@@ -10,6 +10,7 @@ use super::{
     Event, Ground,
     alone::Pass,
     attempt::{self, Ended, How, Task},
+    backlog::Watched,
     burial::Burial,
     cells::Cells,
     hand::{Hand, Item, Moment, Ticket},
@@ -54,6 +55,8 @@ pub(super) struct Work {
     pub(super) dice: Dice,
     /// Whether something is ready that may not run beside what others run.
     pub(super) gated: bool,
+    /// Until it is drained.
+    backlog: Option<Watched>,
     began: Moment,
     cells: Cells,
     /// The box that attempts are polled in, and others that were in use by tasks.
@@ -75,6 +78,7 @@ impl Work {
             tries: Tries::default(),
             dice: Dice::new(),
             gated: false,
+            backlog: plan.backlog.clone().map(Watched::new),
             began: Moment::at(ground.clock.now()),
             cells: Cells::new(Arc::new(place), plan.bounds.in_flight),
             slot: empty_slot(),
@@ -96,6 +100,11 @@ impl Work {
     /// Takes in what was fetched, and runs what may run at once.
     pub(super) fn take_in(&mut self, deliveries: Vec<Delivery>) {
         let fetched = self.began.later(self.now());
+        if let Some(backlog) = &mut self.backlog
+            && backlog.came(deliveries.iter().map(|delivery| &delivery.message))
+        {
+            self.backlog = None;
+        }
         self.outlets.held.hold(deliveries.iter().map(|delivery| delivery.receipt), fetched.at);
         let open = !self.hand.suspects_ready() && self.pass.beside();
         let (mut now, end) = (fetched.at, fetched.at + TURN);
@@ -105,6 +114,17 @@ impl Work {
                 now = self.attempt(ticket, now);
             }
         }
+    }
+
+    /// When nothing that came shows that the backlog is drained; `idle` is whether it could come.
+    pub(super) fn calm_until(&mut self, now: Instant, idle: bool) -> Option<Instant> {
+        let broker = &self.ground.broker;
+        let idle = idle && self.hand.is_empty();
+        let until = self.backlog.as_mut()?.calm_until(now, idle, || !matches!(broker.health(), Health::Down(_)));
+        if idle && until.is_none() {
+            self.backlog = None;
+        }
+        until
     }
 
     fn item(&mut self, delivery: Delivery, fetched: Moment) -> Item {

@@ -6,6 +6,7 @@ use tidings_core::{GroupName, TopicPattern};
 use tokio_util::sync::ReusableBoxFuture;
 
 use super::{Context, Early, Failure, Handler, IntoOutcome, Options, arguments::Arguments, ending::within};
+use crate::delivery::Backlog;
 
 /// The future of one attempt, in a box that the next one reuses.
 pub(crate) type Slot = ReusableBoxFuture<'static, Result<(), Failure>>;
@@ -62,6 +63,8 @@ pub(crate) struct Registration {
     /// Where its transactions are begun, if it takes one; the service says so before it subscribes.
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) joined: Option<crate::inbox::Joined>,
+    /// Who wants to know when the subscription has had what waited for it.
+    pub(crate) backlog: Option<Backlog>,
     /// The handler's type name, for logs and errors.
     pub(crate) name: &'static str,
 }

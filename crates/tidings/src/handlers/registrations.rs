@@ -182,6 +182,7 @@ fn registration(entry: Entry<Arc<dyn Dispatch>>, default: &GroupName) -> Result<
         name,
         #[cfg(any(feature = "postgres", feature = "sqlite"))]
         joined: None,
+        backlog: None,
     })
 }
 

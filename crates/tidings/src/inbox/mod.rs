@@ -28,7 +28,7 @@ use crate::{
     outbox::Outbox,
 };
 pub use dedup::Dedup;
-pub(crate) use sweep::sweep;
+pub(crate) use sweep::Inbox;
 pub use tx::{HasPool, Tx, TxDatabase};
 
 const MIGRATIONS: Migrations =

@@ -18,11 +18,12 @@ use tidings_core::{Broker, GroupName, Key, Message, MessageId};
 use tidings_memory::{Memory, Settings};
 use tidings_testing::servers::{self, Shared, eventually};
 
-use super::{Tx, TxDatabase, sweep::remove_older};
+use super::{Inbox, Tx, TxDatabase};
 use crate::{
     __private::{Attempt, Ended, Harness, Watch},
     Event, Failure, FromRef, Handler, Handlers, Publish, Publisher, Retry, Source, State,
     database::{Database, DatabaseOptions},
+    delivery::Backlog,
 };
 
 #[derive(Debug, Clone, PartialEq, Event, serde::Serialize, serde::Deserialize)]
@@ -193,7 +194,7 @@ on_both! {
     a_panic_leaves_nothing
     a_transaction_that_is_kept_beyond_the_handler_is_no_success
     groups_handle_the_same_message_each_for_itself
-    old_records_are_removed_and_young_ones_stay
+    old_records_are_removed_when_the_backlog_has_come_and_young_ones_stay
 }
 
 /// What the cases write, in either dialect.

@@ -229,8 +229,8 @@ impl Running {
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
     async fn relay(&mut self) -> Result<()> {
         use crate::outbox::relay::Relay;
-        for (database, keep) in self.core.inboxes().await? {
-            self.watching.spawn(crate::inbox::sweep(database, keep));
+        for (inbox, keep) in self.core.inboxes().await? {
+            self.watching.spawn(inbox.sweep(keep));
         }
         for (database, outbox) in self.core.storage.outboxes() {
             let broker = Arc::clone(self.core.broker().await?);

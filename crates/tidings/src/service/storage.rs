@@ -15,8 +15,9 @@ use super::{ServiceError, core::Core, patience::say_absent};
 use crate::{
     Result,
     database::{Database, DatabaseError, DatabaseOptions},
+    delivery::Backlog,
     handlers::Registration,
-    inbox::{self, Joined},
+    inbox::{self, Inbox, Joined},
     outbox::{KeyLocks, Outbox, OutboxOptions, Wake},
     readiness::State,
 };
@@ -25,8 +26,8 @@ use crate::{
 pub(super) struct Storage {
     database: OnceCell<Database>,
     outboxes: Mutex<Vec<(Database, Outbox)>>,
-    /// Those in which handlers' transactions are recorded.
-    inboxes: Mutex<Vec<Database>>,
+    /// Where handlers' transactions are recorded.
+    inboxes: Mutex<Vec<Inbox>>,
 }
 
 impl Storage {
@@ -43,8 +44,19 @@ impl Storage {
         self.outboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn inboxes(&self) -> MutexGuard<'_, Vec<Database>> {
+    fn inboxes(&self) -> MutexGuard<'_, Vec<Inbox>> {
         self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The backlog of one subscription more whose messages are recorded there.
+    fn backlog_at(&self, database: &Database) -> Backlog {
+        let backlog = Backlog::begin();
+        let mut inboxes = self.inboxes();
+        match inboxes.iter_mut().find(|known| known.database.is(database)) {
+            Some(known) => known.backlogs.push(backlog.clone()),
+            None => inboxes.push(Inbox { database: database.clone(), backlogs: vec![backlog.clone()] }),
+        }
+        backlog
     }
 
     /// The service's own database, if it is open.
@@ -113,26 +125,26 @@ impl Core {
     /// The registration, with what its handler's transactions need: inbox and outbox in the database that it names.
     pub(super) async fn join(&self, registration: Registration) -> Result<Registration> {
         let Some(database) = registration.handler.transactions_in().pop() else { return Ok(registration) };
-        if !self.storage.inboxes().iter().any(|known| known.is(&database)) {
+        if !self.storage.inboxes().iter().any(|known| known.database.is(&database)) {
             inbox::prepare(&database).await?;
-            self.storage.inboxes().push(database.clone());
         }
+        let backlog = self.storage.backlog_at(&database);
         let known = self.storage.outboxes().into_iter().find(|(other, _)| other.is(&database));
         let outbox = match known {
             Some((_, outbox)) => outbox,
             None => self.outbox(&database).await?,
         };
         let joined = Some(Joined::of(&registration, database, outbox, &self.instance));
-        Ok(Registration { joined, ..registration })
+        Ok(Registration { joined, backlog: Some(backlog), ..registration })
     }
 
     /// The inboxes, and how long each remembers a message: as long as the broker may bring it again.
-    pub(super) async fn inboxes(&self) -> Result<Vec<(Database, Duration)>> {
+    pub(super) async fn inboxes(&self) -> Result<Vec<(Inbox, Duration)>> {
         let inboxes = self.storage.inboxes().clone();
         if inboxes.is_empty() {
             return Ok(Vec::new());
         }
         let keep = self.settings.get::<Duration>("inbox-keep")?.max(self.broker().await?.capabilities().retention);
-        Ok(inboxes.into_iter().map(|database| (database, keep)).collect())
+        Ok(inboxes.into_iter().map(|inbox| (inbox, keep)).collect())
     }
 }

@@ -10,6 +10,7 @@ macro_rules! handler {
     };
 }
 
+mod backlog;
 mod drain;
 #[cfg(feature = "sqlite")]
 mod durable;

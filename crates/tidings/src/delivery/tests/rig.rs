@@ -13,8 +13,8 @@ use tidings_core::{Broker, BrokerError, GroupName, Key, Message, Source, Topic, 
 use tidings_memory::{Memory, Settings};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
-use super::super::{Drain, Ground, Limits, Subscriber};
-use crate::{Handlers, Publisher, metrics::Metrics};
+use super::super::{Backlog, Drain, Ground, Limits, Subscriber};
+use crate::{Handlers, Publisher, handlers::Registration, metrics::Metrics};
 
 pub(in super::super) fn broker() -> Arc<dyn Broker> {
     memory()
@@ -64,6 +64,8 @@ impl<T: Clone + Debug> Seen<T> {
 pub(super) struct Rig {
     pub(super) ground: Ground,
     pub(super) drain: Drain,
+    /// What waited for the handlers.
+    pub(super) backlog: Backlog,
     runs: Vec<JoinHandle<Result<(), BrokerError>>>,
 }
 
@@ -75,12 +77,13 @@ impl Rig {
     pub(super) fn with(broker: Arc<dyn Broker>, limits: Limits) -> Self {
         let publisher = Publisher::new(Arc::clone(&broker), Source::new("/test").unwrap());
         let ground = Ground::new(broker, publisher, "instance-1".into(), limits, Metrics::new());
-        Self { ground, drain: Drain::default(), runs: Vec::new() }
+        Self { ground, drain: Drain::default(), backlog: Backlog::begin(), runs: Vec::new() }
     }
 
     /// Subscribes the handlers in the group `g`, and runs them.
     pub(super) async fn start(mut self, handlers: Handlers) -> Self {
         for registration in handlers.registrations(&GroupName::new("g").unwrap()).unwrap() {
+            let registration = Registration { backlog: Some(self.backlog.clone()), ..registration };
             let subscriber = Subscriber::subscribe(&self.ground, registration).await.unwrap();
             self.runs.push(tokio::spawn(subscriber.run(self.drain.clone())));
         }

@@ -43,6 +43,8 @@ pub(super) struct Script {
     /// The next answers to `extend`.
     pub(super) extend_answers: Mutex<VecDeque<Result<Vec<Receipt>, BrokerError>>>,
     pub(super) extends_fail: AtomicBool,
+    /// What it says of its health.
+    pub(super) is_down: AtomicBool,
     /// Settling stands still while this is false.
     pub(super) settles: watch::Sender<bool>,
     next: AtomicU64,
@@ -76,7 +78,8 @@ impl Scripted {
             publish_answers: Mutex::default(),
             settle_answers: Mutex::default(),
             extend_answers: Mutex::default(),
-            extends_fail: AtomicBool::new(false),
+            extends_fail: AtomicBool::default(),
+            is_down: AtomicBool::default(),
             settles: watch::Sender::new(true),
             next: AtomicU64::new(1),
             maxima: Seen::new(),
@@ -161,7 +164,7 @@ impl Broker for Scripted {
     }
 
     fn health(&self) -> Health {
-        Health::Up
+        if self.is_down.load(SeqCst) { Health::Down("so it says".into()) } else { Health::Up }
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), BrokerError>> {

@@ -124,7 +124,8 @@ pub enum Start {
 pub trait Fetch: Send {
     /// Waits for at least one delivery and takes what is there, up to `max`.
     ///
-    /// With `max` 0 it keeps up membership and leases and waits for [`Fetched::Leaving`] and [`Fetched::Lost`] alone.
+    /// With `max` 0 it keeps up membership and leases and waits for [`Fetched::Leaving`] and [`Fetched::Lost`] alone. Whoever has no
+    /// room waits in such a fetch: where an engine sends unasked, that is what bounds what it sent.
     ///
     /// # Errors
     /// When the subscription has ended; a connection that comes back by itself is no error.

@@ -182,10 +182,19 @@ impl Connection {
         self.silent.store(silent, Ordering::Relaxed);
     }
 
-    /// Messages that the client dropped because their subscription's buffer was full. Under a flood at least so many: the
-    /// client tells of them through a channel of 128.
+    /// What the client has read so far, whoever it was for.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.statistics.in_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Messages that were dropped because their subscription's buffer was full. Under a flood at least so many: the
+    /// client tells of those that it dropped itself through a channel of 128.
     pub(crate) fn dropped(&self) -> u64 {
         self.events.dropped.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_dropped(&self, more: u64) {
+        self.events.dropped.fetch_add(more, Ordering::Relaxed);
     }
 
     /// Ends the connection after a last round trip, and every wait on it.

@@ -26,6 +26,7 @@
 //! | `inbox` | `_INBOX` | the prefix of inboxes, where a user may not subscribe to others |
 //! | `wire` | `cloudevents` | `bare`: the body alone; `go-micro` (`nats://`): what go-micro's NATS plug-in speaks |
 //! | `buffer` (`nats://`) | 65536 | messages that may wait in the client for one subscription; more are dropped, and counted |
+//! | `buffer_bytes` (`nats://`) | `64MiB` | the same in bytes |
 //! | `max_age` (`jetstream://`) | `7d` | how long events are kept, handled or not |
 //! | `max_bytes` | `1GiB` | the events kept; then publishing is refused, and from 80 % on health warns |
 //! | `letters_max_bytes` | `1GiB` | the dead letters and replays kept |
@@ -38,7 +39,7 @@
 //! # NATS core
 //! Delivery is at most once: a message that nobody is subscribed to is gone, and an acknowledgement says nothing to anyone.
 //! What is to be tried again waits in this process, and is lost, counted and logged (`abandoned`) when the subscription ends
-//! first. A subscription that is slower than what comes in loses what does not fit into `buffer`: counted (`dropped`) and
+//! first. A subscription that is slower than what comes in loses what does not fit into `buffer` and `buffer_bytes`: counted (`dropped`) and
 //! logged each second; under a flood the number is a lower bound. Groups are queue groups of the group's name (patterns with
 //! wildcards, which may overlap, get names of their own), so that others on NATS can share them. The order of a key holds
 //! within an instance.

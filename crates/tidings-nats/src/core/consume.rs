@@ -9,13 +9,16 @@ use std::{
     task::{Context, Poll},
 };
 
-use async_nats::{Subject, Subscriber};
+use async_nats::Subject;
 use futures_util::StreamExt;
 use tidings_core::{BoxFuture, BrokerError, Delivery, Fetch, Fetched, Members, MessageId, Receipt, Settle, Subscription};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    task::unconstrained,
+    time::{Instant, sleep_until},
+};
 use uuid::{Builder, Uuid, Variant, Version};
 
-use super::{Core, hand::Hand};
+use super::{Core, hand::Hand, waiting::Waiting};
 use crate::{
     connect::{ANSWER, Connection, News},
     incoming::Reader,
@@ -42,7 +45,7 @@ pub(super) async fn subscribe(
     let hand = Arc::new(Hand::default());
     let fetch = CoreFetch {
         inbound: Inbound {
-            subscriber,
+            waiting: Waiting::new(Arc::clone(connection), subscriber, core.buffer),
             reader: Reader::new(subscription.pattern.clone(), core.wire, core.source.clone()),
             ids: Ids::new(),
             received: Vec::new(),
@@ -80,7 +83,7 @@ impl CoreFetch {
             let room = max.min(self.unsettled.saturating_sub(look.unsettled));
             let open = tokio::select! {
                 biased;
-                open = poll_fn(|cx| self.inbound.poll(cx, room)), if room > 0 => open,
+                open = self.inbound.receive(room) => open,
                 () = self.hand.changed() => true,
                 () = until(look.next), if max > 0 => true,
                 () = self.news.changed() => true,
@@ -97,13 +100,14 @@ impl CoreFetch {
     }
 
     /// Nothing can go back to a server that forgot it: what is left is counted, and gone.
-    async fn leave(mut self) -> Result<(), BrokerError> {
-        let arrived = match self.inbound.subscriber.unsubscribe().await {
+    async fn leave(self) -> Result<(), BrokerError> {
+        let (mut subscriber, waited) = self.inbound.waiting.end();
+        let arrived = match subscriber.unsubscribe().await {
             Ok(()) => self.connection.round_trip(ANSWER).await,
             Err(_) => Err(closed()),
         };
-        let mut gone = self.hand.leave();
-        while self.inbound.subscriber.next().await.is_some() {
+        let mut gone = self.hand.leave() + waited;
+        while subscriber.next().await.is_some() {
             gone += 1;
         }
         if gone > 0 {
@@ -137,7 +141,7 @@ fn closed() -> BrokerError {
 
 /// What comes in.
 struct Inbound {
-    subscriber: Subscriber,
+    waiting: Waiting,
     reader: Reader,
     ids: Ids,
     /// Read, and not yet in anybody's hand: empty between two fetches.
@@ -145,11 +149,16 @@ struct Inbound {
 }
 
 impl Inbound {
-    /// Receives what is there, up to `room`; `false` when the subscription has ended.
+    /// Receives what is there, up to `room`, and for ever nothing without any; `false` when the subscription has ended.
+    async fn receive(&mut self, room: usize) -> bool {
+        // The client's task reads megabytes in its turn; one of the usual length would take 128 messages.
+        unconstrained(poll_fn(|cx| self.poll(cx, room))).await
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<bool> {
-        let Self { subscriber, reader, ids, received } = self;
+        let Self { waiting, reader, ids, received } = self;
         while received.len() < room {
-            match subscriber.poll_next_unpin(cx) {
+            match waiting.poll_next(cx) {
                 Poll::Ready(Some(raw)) => {
                     if let Some(topic) = reader.topic(&raw.subject) {
                         let message = reader.message(topic, raw.headers.as_ref(), raw.payload, || ids.next());
@@ -158,10 +167,13 @@ impl Inbound {
                 }
                 Poll::Ready(None) if received.is_empty() => return Poll::Ready(false),
                 Poll::Pending if received.is_empty() => return Poll::Pending,
-                Poll::Ready(None) | Poll::Pending => break,
+                Poll::Ready(None) | Poll::Pending => return Poll::Ready(true),
             }
         }
-        Poll::Ready(true)
+        if room == 0 || waiting.may_be_much() {
+            waiting.take_in(cx);
+        }
+        if room > 0 { Poll::Ready(true) } else { Poll::Pending }
     }
 }
 

@@ -3,6 +3,7 @@
 mod consume;
 mod hand;
 mod publish;
+mod waiting;
 
 use std::{
     sync::{
@@ -19,6 +20,7 @@ use tidings_core::{
 };
 use tokio::time::{Instant, sleep};
 
+use self::waiting::Bounds;
 use crate::{
     connect::{ANSWER, Connection, LOOK, Task},
     outgoing,
@@ -27,13 +29,14 @@ use crate::{
 
 const WIRES: [(&str, Wire); 3] = [("cloudevents", Wire::CloudEvents), ("bare", Wire::Bare), ("go-micro", Wire::GoMicro)];
 
-/// Messages that may wait in the client for one subscription, before it drops what comes.
-const BUFFER: usize = 65_536;
+/// What may wait for one subscription, before what comes is dropped.
+const BUFFER: Bounds = Bounds { messages: 65_536, bytes: 64 << 20 };
 
 struct Core {
     connection: Arc<Connection>,
     wire: Wire,
     source: Source,
+    buffer: Bounds,
     abandoned: Arc<AtomicU64>,
     _keeper: Task,
 }
@@ -42,18 +45,24 @@ pub(crate) async fn open(url: &Url, client: &Client) -> Result<Arc<dyn Broker>, 
     let mut query = Query::of(url);
     let connect = Connect::read(url, &mut query)?;
     let wire = wire(&mut query, &WIRES)?;
-    let buffer = query.parsed("buffer", "a number of messages from 1 on")?.unwrap_or(BUFFER).max(1);
+    let buffer = buffer(&mut query)?;
     if !matches!(url.path(), "" | "/") {
         return Err(query.error("there is nothing to name behind the servers; a stream is `jetstream://`'s"));
     }
     query.finish()?;
-    let connection = Connection::open("nats", connect, client, buffer).await?;
+    let connection = Connection::open("nats", connect, client, buffer.messages).await?;
     let keeper = Task::spawn(keep(Arc::clone(&connection)));
     let source = Source::new("/nats")?;
-    Ok(Arc::new(Core { connection, wire, source, abandoned: Arc::default(), _keeper: keeper }))
+    Ok(Arc::new(Core { connection, wire, source, buffer, abandoned: Arc::default(), _keeper: keeper }))
 }
 
-/// Looks whether the server answers, and tells of what the client dropped.
+fn buffer(query: &mut Query<'_>) -> Result<Bounds, BrokerError> {
+    let messages = query.parsed("buffer", "a number of messages from 1 on")?.unwrap_or(BUFFER.messages).max(1);
+    let bytes = query.size("buffer_bytes")?.map_or(BUFFER.bytes, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    Ok(Bounds { messages, bytes })
+}
+
+/// Looks whether the server answers, and tells of what was dropped.
 async fn keep(connection: Arc<Connection>) {
     let (mut told, mut tell_at) = (0, Instant::now());
     loop {

@@ -180,6 +180,30 @@ async fn what_the_client_drops_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_goes_over_the_bound_in_bytes_is_dropped_and_counted() {
+    let Some(nats) = Nats::start().await else { return };
+    let broker = open(&format!("{}?buffer_bytes=64KiB", nats.url())).await;
+    let mut reader = Reader::new(&broker, to("mail", "a.b")).await;
+    let batch: Vec<_> = (0..30).map(|_| message("a.b", vec![7; 10 * 1024])).collect();
+    broker.publish(&batch).await.unwrap();
+    let counted = || broker.counters().into_iter().find(|(name, _)| *name == "dropped").unwrap().1;
+    tokio::select! {
+        fetched = reader.fetch.fetch(0) => panic!("{fetched:?} without room"),
+        () = eventually(SOON, async || counted() == 24) => {}
+    }
+    assert_eq!(reader.handle(6).await, batch[..6]);
+    broker.publish(&numbered("a.b", 30)).await.unwrap();
+    assert_eq!(reader.handle(30).await.len(), 30);
+
+    // A reader that has room, and is slower than what comes.
+    broker.publish(&batch).await.unwrap();
+    broker.flush().await.unwrap();
+    assert_eq!(reader.handle(1).await, batch[..1]);
+    assert_eq!(counted(), 24 + 23);
+    assert_eq!(reader.handle(6).await, batch[1..7]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_left_at_a_close_is_counted() {
     let Some(nats) = Nats::start().await else { return };
     let broker = open(&nats.url()).await;

@@ -1,8 +1,8 @@
 //! The table in docs/brokers.md: what the suite says of each broker, written there or compared with what is there.
 
-use crate::needs;
 use crate::run::{cargo, root, run, target};
 use crate::table::{ENGINES, promises, table};
+use crate::{needs, soak};
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::io::ErrorKind;
@@ -31,6 +31,7 @@ pub(crate) fn write() -> Result<()> {
     tests.args(["-p", "tidings-memory", "-p", "tidings-sql", "-p", "tidings-nats", "-p", "tidings-testing"]);
     tests.args(["--test", "conformance", "--test", "conformance_core", "--test", "conformance_jetstream", "--test", "loop"]);
     run(tests.env("REQUIRE_SERVERS", "1").env(VARIABLE, folder()))?;
+    run(soak::long_cases().env(VARIABLE, folder()))?;
     let page = Page::read()?;
     let Some(made) = page.anew()? else { bail!("the suite wrote no results below {}", folder().display()) };
     fs::write(root().join(PAGE), page.with(&made)).context(PAGE)

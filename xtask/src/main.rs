@@ -54,8 +54,9 @@ enum Task {
     },
     /// Runs the conformance suite on each broker, and writes what it says into docs/brokers.md.
     ///
-    /// `test` fails when the table there is not what the suite says. Figures that vary stand in classes, of which the worst
-    /// that was seen stays; to begin anew, take the table's lines away.
+    /// The cases that take minutes are run as well, which `test` leaves out. `test` fails when the table there is not what the
+    /// suite says of the others. Figures that vary stand in classes, of which the worst that was seen stays; to begin anew,
+    /// take the table's lines away.
     BrokersTable,
     /// Runs the benchmarks against real servers, and writes `docs/benchmarks.md`.
     Bench {

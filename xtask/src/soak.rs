@@ -5,6 +5,7 @@ use crate::{
     run::{cargo, run},
 };
 use anyhow::{Context as _, Result};
+use std::process::Command;
 
 /// Runs every simulation with so many cases, then the long cases of the conformance suite.
 ///
@@ -13,9 +14,15 @@ use anyhow::{Context as _, Result};
 pub(crate) fn soak(cases: u32) -> Result<()> {
     needs::install_what_is_missing()?;
     simulate(cases)?;
+    run(&mut long_cases())
+}
+
+/// The cases of the suite that take minutes, on each broker.
+pub(crate) fn long_cases() -> Command {
     let brokers = ["memory", "sql", "nats"].map(|broker| format!("--package=tidings-{broker}"));
     let mut long = cargo(&["test"]);
-    run(long.args(brokers).args(["--", "--ignored", "long::"]).env("REQUIRE_SERVERS", "1"))
+    long.args(brokers).args(["--", "--ignored", "long::"]).env("REQUIRE_SERVERS", "1");
+    long
 }
 
 fn simulate(cases: u32) -> Result<()> {

@@ -1,7 +1,8 @@
 //! The table of docs/brokers.md as text: from the suite's results, and from the table that is there.
 //!
 //! What varies from run to run stands in classes, and the worse of what was seen now and before stays: so the table is
-//! the same after each run, until a broker is worse than it says. Nothing here reads or writes files.
+//! the same after each run, until a broker is worse than it says. Of a case that was not tried, what it says stays as well.
+//! Nothing here reads or writes files.
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -131,6 +132,10 @@ struct Notes(Vec<String>);
 
 impl Notes {
     fn cell(&mut self, told: &Told, before: &str) -> String {
+        let before = before.trim();
+        if told.verdict == "not tried" && before.starts_with('✓') {
+            return before.to_owned();
+        }
         if told.verdict == "passed" {
             return format!("✓{}", told.figures.worse(Figures::of_cell(before)).shown());
         }
@@ -203,6 +208,29 @@ mod tests {
         assert_ne!(quick, slow);
         assert_eq!(promises(&quick), promises(&slow));
         assert_ne!(promises(&quick), promises(&table([ABSENT, PASSED, ABSENT, SUPPLIED], "").unwrap()));
+    }
+
+    const NOT_TRIED: &str = r#"{"place":1,"case":"a::b_c","verdict":"not tried"}"#;
+
+    #[test]
+    fn what_was_not_tried_stays_as_it_is() {
+        let before = table([PASSED, SLOW, ABSENT, SUPPLIED], "").unwrap();
+        assert_eq!(table([NOT_TRIED, NOT_TRIED, ABSENT, SUPPLIED], &before).unwrap(), before);
+        let worse = table([NOT_TRIED, ABSENT, ABSENT, SUPPLIED], &before).unwrap();
+        assert!(worse.contains("| b c | ✓, none again, ≤ 5 s | – (1) | – (1) |"), "{worse}");
+    }
+
+    #[test]
+    fn what_was_not_tried_has_its_row_all_the_same() {
+        let missing = table([NOT_TRIED; 4], "").unwrap();
+        assert!(missing.contains("| b c | – (1) | – (1) |") && missing.contains("1. it was not tried"), "{missing}");
+        assert_ne!(promises(&missing), promises(&table([PASSED; 4], "").unwrap()));
+    }
+
+    #[test]
+    fn the_last_word_about_a_case_counts() {
+        let both = format!("{NOT_TRIED}\n{PASSED}");
+        assert_eq!(table([&both, SLOW, SLOW, SLOW], "").unwrap(), table([PASSED, SLOW, SLOW, SLOW], "").unwrap());
     }
 
     #[test]

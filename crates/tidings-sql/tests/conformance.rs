@@ -3,15 +3,11 @@
 
 use std::process::ExitCode;
 
-use tempfile::TempDir;
 use tidings_core::{Client, url};
 use tidings_testing::suite::{Engine, Site, run, unique};
 
 fn main() -> ExitCode {
-    let site = || async {
-        let folder = TempDir::new().unwrap();
-        Some(Site::new(format!("sqlite:{}/new/broker.db", folder.path().display()), folder))
-    };
+    let site = || async { Some(Site::in_folder(|folder| format!("sqlite:{}/new/broker.db", folder.display()))) };
     let client = || Client { service: "case".into(), instance: unique().to_string().into() };
     let open = move |url: String| async move { tidings_sql::open(&url::parse(&url)?, &client()).await };
     run(Engine::new("sqlite", site, open).in_other_processes().side_by_side(2))

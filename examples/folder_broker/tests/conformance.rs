@@ -6,10 +6,7 @@ use tidings_core::{Client, url};
 use tidings_testing::suite::{Engine, Site, run};
 
 fn main() -> ExitCode {
-    let site = || async {
-        let folder = tempfile::TempDir::new().ok()?;
-        Some(Site::new(format!("folder:{}", folder.path().display()), folder))
-    };
+    let site = || async { Some(Site::in_folder(|folder| format!("folder:{}", folder.display()))) };
     let client = || Client { service: "case".into(), instance: "1".into() };
     let open = move |url: String| async move { tidings_folder::open(&url::parse(&url)?, &client()).await };
     run(Engine::new("folder", site, open).in_other_processes())

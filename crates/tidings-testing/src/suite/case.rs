@@ -56,6 +56,8 @@ pub(super) enum Need {
     NoLease,
     OtherProcesses,
     Server,
+    /// A system that tells how much memory a process has.
+    MemoryTold,
 }
 
 /// What is known of an engine before its first case.
@@ -100,6 +102,7 @@ impl Facts {
             Need::NoLease => !self.lease,
             Need::OtherProcesses => self.other_processes,
             Need::Server => self.server,
+            Need::MemoryTold => cfg!(target_os = "linux"),
         }
     }
 }
@@ -125,6 +128,7 @@ impl Need {
             Self::NoLease => "a delivery is ours for a time (`lease`)",
             Self::OtherProcesses => "another process cannot open it",
             Self::Server => "it has no server",
+            Self::MemoryTold => "how much memory a process has is told on Linux alone",
         }
     }
 }

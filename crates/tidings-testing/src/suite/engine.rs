@@ -1,7 +1,10 @@
 //! What the suite has to know of an engine: how to make a place, how to open it, how to kill its server.
 
-use std::{any::Any, fmt, sync::Arc, time::Duration};
+use std::{any::Any, fmt, path::Path, sync::Arc, time::Duration};
+#[cfg(unix)]
+use std::{path::PathBuf, sync::LazyLock};
 
+use tempfile::TempDir;
 use tidings_core::{BoxFuture, Broker, BrokerError};
 
 use super::{
@@ -51,6 +54,25 @@ impl Site {
     pub fn new(url: impl Into<String>, keep: impl Any + Send + Sync) -> Self {
         Self { url: url.into(), _keep: Box::new(keep) }
     }
+
+    /// A place in a new folder, found by the URL that is made of the folder's path.
+    ///
+    /// The folder goes with the place, and on Unix at the latest when this process ends, in whatever way.
+    pub fn in_folder(url: impl FnOnce(&Path) -> String) -> Self {
+        let folder = new_folder();
+        Self::new(url(folder.path()), folder)
+    }
+}
+
+#[cfg(unix)]
+fn new_folder() -> TempDir {
+    static ALL: LazyLock<PathBuf> = LazyLock::new(|| crate::servers::folder("places"));
+    TempDir::new_in(&*ALL).expect("a folder in the temporary folder")
+}
+
+#[cfg(not(unix))]
+fn new_folder() -> TempDir {
+    TempDir::new().expect("a temporary folder")
 }
 
 impl Engine {
@@ -169,8 +191,13 @@ impl Place {
         tokio::time::timeout(STARTED, start()).await.expect("the server does not start").expect("the server was there before")
     }
 
-    pub(super) fn has_server(&self) -> bool {
-        self.engine.has_server()
+    /// The URL of a place with the engine's usual room, which a part of a shared server may not have; and what it lives by.
+    pub(super) async fn of_usual_size(&self) -> (String, Option<Box<dyn Server>>) {
+        if !self.engine.has_server() {
+            return (self.site.url.clone(), None);
+        }
+        let server = self.server().await;
+        (server.url(), Some(server))
     }
 
     pub(super) fn figures(&self) -> &Figures {

@@ -15,14 +15,9 @@
 //! use std::{process::ExitCode, sync::Arc};
 //! use tidings_testing::suite::{Engine, Site, run};
 //! # async fn open(url: &str) -> Result<Arc<dyn tidings_core::Broker>, tidings_core::BrokerError> { unimplemented!() }
-//! # mod tempfile { pub struct TempDir; impl TempDir { pub fn new() -> Result<Self, ()> { Ok(Self) }
-//! #   pub fn path(&self) -> &std::path::Path { std::path::Path::new("") } } }
 //!
 //! fn main() -> ExitCode {
-//!     let site = || async {
-//!         let folder = tempfile::TempDir::new().ok()?;
-//!         Some(Site::new(format!("files:{}", folder.path().display()), folder))
-//!     };
+//!     let site = || async { Some(Site::in_folder(|folder| format!("files:{}", folder.display()))) };
 //!     run(Engine::new("files", site, |url| async move { open(&url).await }).in_other_processes())
 //! }
 //! ```
@@ -30,9 +25,9 @@
 //! Each case is a test of its own name and runs alone by it; `stress::<case>` is the same case, 20 times at once, each on a
 //! place of its own. What a broker's [`Capabilities`](tidings_core::Capabilities) say that it cannot do is reported as ignored,
 //! with the reason, and so is everything where the server is not installed (`REQUIRE_SERVERS=1` makes that a failure). Cases that
-//! kill processes (`processes::…`) and servers (`servers::…`), and those that break the link to a server (`links::…`: a proxy stands
-//! where its URL says host and port), run once. The
-//! million messages of `long::…` take minutes on some engines and run when they are asked for: `--include-ignored`.
+//! kill or measure processes (`processes::…`), that kill servers (`servers::…`) and that break the link to one (`links::…`: a proxy
+//! stands where its URL says host and port) run once. The million messages of `long::…` take minutes on some engines and run when
+//! they are asked for: `--include-ignored`. A process's memory is measured on Linux; elsewhere such cases do not apply.
 //!
 //! A publish is never tried again. Messages that come again are counted, told on standard error, and fail the case where what was
 //! in hand does not explain them. A crash without settlement is a process that was killed: this program runs itself again.

@@ -1,15 +1,15 @@
-//! Another process on a case's place, to be killed: this program runs itself again.
+//! Another process on a case's place, to be killed or measured: this program runs itself again.
 
 use std::{
     env,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, Write as _},
     process::{Child, Command, ExitCode, Stdio},
-    sync::mpsc,
+    sync,
     time::Duration,
 };
 
 use tidings_core::{Broker, Outcome};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 
 use super::{
     engine::{Engine, Place},
@@ -33,14 +33,18 @@ pub(super) enum Role {
     Publish,
     /// Publishes and handles a million messages, and says how much its memory grew after the first tenth, in bytes.
     Flood,
+    /// Says that it is there, and holds 8 as an instance of the group `g` on `t`. Each time that it is let go on, it acknowledges
+    /// one of them and takes another, and says how much its memory grew since it subscribed, in bytes.
+    Slow,
 }
 
-const ROLES: [(&str, Role); 4] = [("hold", Role::Hold), ("fail", Role::Fail), ("publish", Role::Publish), ("flood", Role::Flood)];
+const ROLES: [(&str, Role); 5] =
+    [("hold", Role::Hold), ("fail", Role::Fail), ("publish", Role::Publish), ("flood", Role::Flood), ("slow", Role::Slow)];
 
 /// The other process. It is killed when this is dropped, and ends when the case's process does.
 pub(super) struct Victim {
     child: Child,
-    lines: mpsc::Receiver<String>,
+    lines: sync::mpsc::Receiver<String>,
 }
 
 impl Victim {
@@ -57,7 +61,7 @@ impl Victim {
             .spawn()
             .unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = mpsc::channel();
+        let (sender, lines) = sync::mpsc::channel();
         std::thread::spawn(move || {
             let said = output.lines().map_while(Result::ok).filter_map(|line| Some(line.strip_prefix(MARK)?.to_owned()));
             for line in said {
@@ -79,12 +83,18 @@ impl Victim {
         loop {
             match self.lines.try_recv() {
                 Ok(line) => return line,
-                Err(mpsc::TryRecvError::Empty) if begun.elapsed() < patience => {
+                Err(sync::mpsc::TryRecvError::Empty) if begun.elapsed() < patience => {
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
                 Err(error) => panic!("the other process said nothing: {error}"),
             }
         }
+    }
+
+    /// Lets it do once more what its role says.
+    pub(super) fn goes_on(&mut self) {
+        let pipe = self.child.stdin.as_mut().unwrap();
+        pipe.write_all(b"\n").unwrap();
     }
 
     /// Kills it (SIGKILL), and answers what else it had said.
@@ -108,25 +118,30 @@ pub(super) fn take_over(engine: &Engine) -> Option<ExitCode> {
     let (_, role) = ROLES.iter().find(|(name, _)| *name == role)?;
     runtime(DEADLINE).block_on(async {
         let broker = engine.try_open(&url).await.unwrap();
+        let (go_on, orphaned) = pipe();
         tokio::select! {
-            () = play(*role, &*broker) => {}
-            _ = orphaned() => {}
+            () = play(*role, &*broker, go_on) => {}
+            () = orphaned => {}
         }
     });
     Some(ExitCode::SUCCESS)
 }
 
-/// The pipe from the process that started this one is closed when that one ends, however it ends.
-fn orphaned() -> oneshot::Receiver<()> {
-    let (sender, ended) = oneshot::channel();
+/// The pipe from the process that started this one: its lines, and its end, which comes when that process ends, however it ends.
+fn pipe() -> (mpsc::Receiver<()>, impl Future<Output = ()>) {
+    let (sender, lines) = mpsc::channel(1);
+    let (open, mut end) = mpsc::channel::<()>(1);
     std::thread::spawn(move || {
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        let _ = sender.send(());
+        let _open = open;
+        for _ in std::io::stdin().lines().map_while(Result::ok) {
+            // A role that does not listen is sent none.
+            let _ = sender.blocking_send(());
+        }
     });
-    ended
+    (lines, async move { _ = end.recv().await })
 }
 
-async fn play(role: Role, broker: &dyn Broker) {
+async fn play(role: Role, broker: &dyn Broker, go_on: mpsc::Receiver<()>) {
     match role {
         Role::Hold => {
             let mut reader = subscribe(broker, "g", "t").await;
@@ -148,12 +163,31 @@ async fn play(role: Role, broker: &dyn Broker) {
             std::future::pending().await
         }
         Role::Flood => say(&flood(broker).await.to_string()),
+        Role::Slow => be_slow(broker, go_on).await,
         Role::Publish => {
             for n in 0_u64.. {
                 publish(broker, &[message("t", &n.to_string())]).await;
                 say(&n.to_string());
             }
         }
+    }
+}
+
+async fn be_slow(broker: &dyn Broker, mut go_on: mpsc::Receiver<()>) {
+    const HELD: usize = 8;
+    let mut reader = subscribe(broker, "g", "t").await;
+    let before = resident();
+    say("subscribed");
+    let mut held = reader.take(HELD).await;
+    loop {
+        tokio::select! {
+            // As whoever has no room: it keeps up what is to be kept up, and brings nothing.
+            fetched = reader.fetch.fetch(0) => panic!("{fetched:?} without room"),
+            more = go_on.recv() => if more.is_none() { return },
+        }
+        reader.end(&[held.remove(0)], Outcome::Ack).await;
+        held.extend(reader.take(1).await);
+        say(&resident().saturating_sub(before).to_string());
     }
 }
 

@@ -48,9 +48,6 @@ fn memory() -> Engine {
 }
 
 fn sqlite() -> Engine {
-    let site = || async {
-        let folder = tempfile::TempDir::new().unwrap();
-        Some(Site::new(format!("sqlite:{}/broker.db", folder.path().display()), folder))
-    };
+    let site = || async { Some(Site::in_folder(|folder| format!("sqlite:{}/broker.db", folder.display()))) };
     Engine::new("sqlite", site, |url| async move { tidings_sql::open(&url::parse(&url)?, &client()).await })
 }

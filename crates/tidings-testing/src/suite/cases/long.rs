@@ -6,9 +6,7 @@ use super::prelude::*;
 
 pub(super) async fn memory_stays_flat_over_a_million_messages(place: Place) {
     const MOST: usize = 16 * 1024 * 1024;
-    // A place of the usual size, not a part of a shared server.
-    let server = if place.has_server() { Some(place.server().await) } else { None };
-    let url = server.as_ref().map_or_else(|| place.url().to_owned(), |server| server.url());
+    let (url, _server) = place.of_usual_size().await;
     // In a process of its own, for other cases use memory meanwhile.
     let mut flood = Victim::start_at(Role::Flood, &url);
     let said = tokio::time::timeout(LONGEST, async { flood.says_within(LONGEST).await }).await.expect("it takes too long");

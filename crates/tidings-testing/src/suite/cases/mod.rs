@@ -133,6 +133,7 @@ table! {
         a_killed_instance_is_replaced_and_what_it_held_comes_again [OtherProcesses Kept]
         attempts_survive_a_killed_instance [OtherProcesses Kept Attempts]
         what_a_killed_publisher_was_told_is_taken_is_there [OtherProcesses Kept]
+        a_slow_consumer_does_not_grow_with_what_waits [OtherProcesses MemoryTold]
     }
     servers: {
         a_killed_server_is_told_and_comes_back [Server]
@@ -142,7 +143,7 @@ table! {
         nothing_is_lost_while_the_server_is_killed [Server Kept]
     }
     long: {
-        memory_stays_flat_over_a_million_messages []
+        memory_stays_flat_over_a_million_messages [MemoryTold]
     }
 }
 

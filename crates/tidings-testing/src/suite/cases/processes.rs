@@ -1,4 +1,4 @@
-//! Processes that are killed. A victim is this program, started again.
+//! Processes that are killed, and one that is slow. A victim is this program, started again.
 
 use std::time::Instant;
 
@@ -59,4 +59,26 @@ pub(super) async fn what_a_killed_publisher_was_told_is_taken_is_there(place: Pl
     let came = reader.read(said.len()).await;
     assert_eq!(came, said);
     place.figures().again(0);
+}
+
+pub(super) async fn a_slow_consumer_does_not_grow_with_what_waits(place: Place) {
+    const MIB: usize = 1024 * 1024;
+    const ROUNDS: usize = 64;
+    const BATCH: usize = 64;
+    const BODY: usize = 64 * 1024;
+    // A broker that is sent messages unasked may have 64 MiB of them wait in the process, and allocators keep more than is used.
+    const MOST: usize = 128 * MIB;
+    let (url, _server) = place.of_usual_size().await;
+    let broker = place.open_at(&url).await;
+    let mut slow = Victim::start_at(Role::Slow, &url);
+    assert_eq!(slow.says().await, "subscribed");
+    let body = "x".repeat(BODY);
+    for round in 1..=ROUNDS {
+        let batch: Vec<_> = (0..BATCH).map(|_| message("t", &body)).collect();
+        publish(&*broker, &batch).await;
+        slow.goes_on();
+        let grown: usize = slow.says().await.parse().expect("a number of bytes");
+        let published = round * BATCH * BODY / MIB;
+        assert!(grown < MOST, "{grown} bytes more after {published} MiB, of which it took {} messages", round + 8);
+    }
 }

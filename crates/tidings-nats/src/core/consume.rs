@@ -18,7 +18,11 @@ use tokio::{
 };
 use uuid::{Builder, Uuid, Variant, Version};
 
-use super::{Core, hand::Hand, waiting::Waiting};
+use super::{
+    Core,
+    hand::Hand,
+    waiting::{TURN, Waiting},
+};
 use crate::{
     connect::{ANSWER, Connection, News},
     incoming::Reader,
@@ -157,7 +161,14 @@ impl Inbound {
 
     fn poll(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<bool> {
         let Self { waiting, reader, ids, received } = self;
+        let mut looks = 0;
         while received.len() < room {
+            looks += 1;
+            if looks > TURN {
+                // Of much that is nobody's; or there was room for very much.
+                cx.waker().wake_by_ref();
+                return if received.is_empty() { Poll::Pending } else { Poll::Ready(true) };
+            }
             match waiting.poll_next(cx) {
                 Poll::Ready(Some(raw)) => {
                     if let Some(topic) = reader.topic(&raw.subject) {

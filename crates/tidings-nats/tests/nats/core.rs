@@ -200,7 +200,18 @@ async fn what_goes_over_the_bound_in_bytes_is_dropped_and_counted() {
     broker.flush().await.unwrap();
     assert_eq!(reader.handle(1).await, batch[..1]);
     assert_eq!(counted(), 24 + 23);
-    assert_eq!(reader.handle(6).await, batch[1..7]);
+    broker.publish(&numbered("a.b", 30)).await.unwrap();
+    broker.flush().await.unwrap();
+    let waited = reader.handle(6).await;
+    assert_eq!(waited, batch[1..7], "what waits comes before what came later");
+    assert_eq!(bodies(&reader.handle(30).await), bodies(&numbered("a.b", 30)));
+
+    broker.publish(&batch).await.unwrap();
+    broker.flush().await.unwrap();
+    assert_eq!(reader.handle(1).await.len(), 1);
+    reader.fetch.close().await.unwrap();
+    let abandoned = broker.counters().into_iter().find(|(name, _)| *name == "abandoned").unwrap().1;
+    assert_eq!(abandoned, 6, "what waited when the subscription ended");
 }
 
 #[tokio::test(flavor = "multi_thread")]

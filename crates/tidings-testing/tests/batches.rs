@@ -165,11 +165,34 @@ async fn what_a_batch_answers_goes_out_beside_the_failures_that_it_names() {
 }
 
 #[tokio::test]
+async fn nothing_goes_out_for_a_batch_that_failed_whole() {
+    async fn file(batch: Batch<Reading>, State(calls): State<Arc<AtomicUsize>>) -> (Publish<Filed>, BatchFailure) {
+        let filed = Publish::one(Filed { sensor: batch.events()[0].sensor.clone() });
+        let mut failed = BatchFailure::none();
+        match calls.fetch_add(1, Ordering::SeqCst) {
+            0 => failed.add(batch.len(), "nobody"),
+            1 => failed = "the index is away".into(),
+            _ => {}
+        }
+        (filed, failed)
+    }
+    let calls = Arc::new(AtomicUsize::new(0));
+    let handlers = Handlers::new().on_batch(1, SHORT, file.retry(soon())).with_state(Arc::clone(&calls));
+    let service = TestService::start(handlers).await.unwrap();
+    service.publish(&reading("a", 1)).await.unwrap();
+    handled(&service, 1).await;
+    assert_eq!((calls.load(Ordering::SeqCst), service.published::<Filed>().unwrap().len()), (3, 1));
+}
+
+#[tokio::test]
 async fn a_batch_whose_answer_cannot_go_out_is_tried_again_whole() {
-    async fn file(batch: Batch<Reading>, State(calls): State<Arc<AtomicUsize>>) -> Result<Publish<Filed>, Failure> {
+    async fn file(
+        batch: Batch<Reading>,
+        State(calls): State<Arc<AtomicUsize>>,
+    ) -> Result<(Publish<Filed>, BatchFailure), Failure> {
         let key = if calls.fetch_add(1, Ordering::SeqCst) == 0 { "no\0key" } else { "a" };
         let filed = batch.into_events().into_iter().map(|reading| Filed { sensor: reading.sensor });
-        Ok(Publish::many(filed).key(key))
+        Ok((Publish::many(filed).key(key), BatchFailure::none()))
     }
     let calls = Arc::new(AtomicUsize::new(0));
     let handlers = Handlers::new().on_batch(2, LONG, file.retry(soon())).with_state(Arc::clone(&calls));

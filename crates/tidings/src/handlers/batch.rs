@@ -115,6 +115,14 @@ impl BatchFailure {
         }
     }
 
+    /// Whether all of `count` events failed.
+    pub(super) fn is_of_all(&self, count: usize) -> bool {
+        match &self.0 {
+            Failed::All(_) => true,
+            Failed::These(failed) => failed.iter().any(|(place, _)| *place >= count),
+        }
+    }
+
     /// What each of `count` events comes to. A place beyond them names none, so all are tried again.
     pub(super) fn outcomes(self, count: usize) -> Vec<Result<(), Failure>> {
         let all = |failure: Failure| {
@@ -179,7 +187,7 @@ impl Error for OneOfMany {
 /// What a batch handler returns: nothing, events to publish, or a `Result` of either, where any error means that all failed and
 /// [`BatchFailure`] says which; or events with the failures beside them, as `(Publish<…>, BatchFailure)`.
 ///
-/// The events go out before the messages are acknowledged. When they cannot, all of the batch failed.
+/// The events go out before the messages are acknowledged; none when all of the batch failed. When they cannot, all of it failed.
 #[diagnostic::on_unimplemented(
     message = "a batch handler cannot return `{Self}`",
     label = "returns `{Self}`",
@@ -218,10 +226,22 @@ impl<T: Announce> IntoBatchOutcome for (T, BatchFailure) {
     }
 }
 
-impl<T: Announce, E: Into<BatchFailure>> IntoBatchOutcome for Result<T, E> {
+impl<A: Announce, B: Announce> IntoBatchOutcome for (A, B) {
+    fn into_batch_outcome(self, context: &Context) -> (Outgoing, BatchFailure) {
+        (self, BatchFailure::none()).into_batch_outcome(context)
+    }
+}
+
+impl<A: Announce, B: Announce, C: Announce> IntoBatchOutcome for (A, B, C) {
+    fn into_batch_outcome(self, context: &Context) -> (Outgoing, BatchFailure) {
+        (self, BatchFailure::none()).into_batch_outcome(context)
+    }
+}
+
+impl<T: IntoBatchOutcome, E: Into<BatchFailure>> IntoBatchOutcome for Result<T, E> {
     fn into_batch_outcome(self, context: &Context) -> (Outgoing, BatchFailure) {
         match self {
-            Ok(answer) => (answer, BatchFailure::none()).into_batch_outcome(context),
+            Ok(answer) => answer.into_batch_outcome(context),
             Err(failed) => (Outgoing::new(), failed.into()),
         }
     }

@@ -162,12 +162,13 @@ where
 
     /// Calls the handler, and publishes what it answers.
     async fn call(&self, batch: Batch<A::Event>, mut context: Context) -> BatchFailure {
+        let count = batch.len();
         let (outgoing, failed) = match A::extract(batch, &mut context, &self.state).await {
             Ok(arguments) => self.handler.call(arguments).await.into_batch_outcome(&context),
             Err(Early::Handled) => return BatchFailure::none(),
             Err(Early::Failed(failure)) => return failure.into(),
         };
-        if outgoing.is_empty() {
+        if outgoing.is_empty() || failed.is_of_all(count) {
             return failed;
         }
         match context.end(None, Ok(outgoing)).await {

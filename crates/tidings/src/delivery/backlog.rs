@@ -1,7 +1,9 @@
 //! Whether a subscription has had what waited for it when its service started.
 //!
 //! No engine tells it. What does: a message that was published later, since what waited comes first; or that nothing comes for
-//! longer than any lease, though the broker is there and the subscription has nothing else in hand.
+//! longer than any lease, though the broker is there and the subscription has nothing else in hand. Either is what this instance
+//! sees, not the whole group: it is for brokers that do not say how long they keep messages. Where one does, nothing that is older
+//! can come again, and rows stay as long as that.
 
 #![cfg_attr(not(any(feature = "postgres", feature = "sqlite")), allow(dead_code, reason = "what only the inbox asks"))]
 
@@ -18,6 +20,11 @@ use tokio::time::Instant;
 
 /// How long nothing comes: longer than a lease, for what an instance that died had in hand comes when that ends.
 const CALM: Duration = Duration::from_secs(60);
+/// How often the broker is looked at meanwhile.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// How much later a message was published, so that the publisher's clock does not decide.
+const LATER: Duration = Duration::from_secs(60);
 
 /// What waited for a subscription when its service started. Clones are the same backlog.
 #[derive(Debug, Clone)]
@@ -27,14 +34,15 @@ pub(crate) struct Backlog {
 }
 
 impl Backlog {
-    /// That of a subscription which begins now.
-    pub(crate) fn begin() -> Self {
-        Self { began: SystemTime::now(), drained: Arc::default() }
+    /// That of a subscription which began then.
+    pub(crate) fn since(began: SystemTime) -> Self {
+        Self { began, drained: Arc::default() }
     }
 
-    /// Whether all of it has come.
-    pub(crate) fn is_drained(&self) -> bool {
-        self.drained.load(Ordering::Relaxed)
+    /// Whether all of it has come, or is gone at a broker that keeps messages for `kept`; one that does not say says zero.
+    pub(crate) fn is_drained(&self, kept: Duration) -> bool {
+        let gone = || !kept.is_zero() && self.began.elapsed().is_ok_and(|since| since >= kept);
+        self.drained.load(Ordering::Relaxed) || gone()
     }
 
     /// Says that it has.
@@ -58,7 +66,8 @@ impl Watched {
     /// These came; answers whether the backlog is drained.
     pub(super) fn came<'a>(&mut self, mut messages: impl Iterator<Item = &'a Message>) -> bool {
         self.calm_since = None;
-        let later = |message: &Message| message.time().is_some_and(|time| time > self.backlog.began);
+        let (from, to) = (self.backlog.began + LATER, SystemTime::now() + LATER);
+        let later = |message: &Message| message.time().is_some_and(|time| from < time && time < to);
         let drained = messages.any(later);
         if drained {
             self.backlog.say_drained();
@@ -66,23 +75,24 @@ impl Watched {
         drained
     }
 
-    /// Nothing came so far; answers when that shows that the backlog is drained.
+    /// Nothing can come: the broker does not answer.
+    pub(super) fn failed(&mut self) {
+        self.calm_since = None;
+    }
+
+    /// Nothing came so far; answers when to look again, until that shows that the backlog is drained.
     ///
-    /// It shows nothing while the subscription is not idle, nor while the broker is away.
-    pub(super) fn calm_until(&mut self, now: Instant, idle: bool, broker_is_up: impl FnOnce() -> bool) -> Option<Instant> {
-        if !idle {
+    /// It shows nothing while nothing could come: when the subscription is not idle, or the broker is away.
+    pub(super) fn look(&mut self, now: Instant, idle: bool, broker_is_up: bool) -> Option<Instant> {
+        if !(idle && broker_is_up) {
             self.calm_since = None;
-            return None;
+            return idle.then(|| now + LOOK);
         }
         let until = *self.calm_since.get_or_insert(now) + CALM;
         if now < until {
-            return Some(until);
+            return Some(until.min(now + LOOK));
         }
-        if broker_is_up() {
-            self.backlog.say_drained();
-            return None;
-        }
-        self.calm_since = Some(now);
-        Some(now + CALM)
+        self.backlog.say_drained();
+        None
     }
 }

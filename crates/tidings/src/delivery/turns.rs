@@ -100,7 +100,10 @@ impl Work {
                     fetching.wait = BACK_OFF;
                     self.receive(fetched);
                 }
-                Some(Err(error)) => fetching.failed(error),
+                Some(Err(error)) => {
+                    self.nothing_can_come();
+                    fetching.failed(error);
+                }
                 None => {}
             }
             if fetching.ended.is_some() && self.phase == Phase::Open {
@@ -166,7 +169,7 @@ impl Work {
         let now = self.now();
         let gate = self.gated.then(|| now + Alone::LOOK_AGAIN);
         let cut = if let Phase::Cut(until) = self.phase { Some(until) } else { None };
-        let calm = self.calm_until(now, self.phase == Phase::Open && !self.is_paused());
+        let calm = self.look_at_backlog(now, self.phase == Phase::Open && !self.is_paused());
         [self.hand.next_due(), self.hand.park_behind_slow(now), gate, cut, calm].into_iter().flatten().min()
     }
 

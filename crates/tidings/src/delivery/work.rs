@@ -116,15 +116,22 @@ impl Work {
         }
     }
 
-    /// When nothing that came shows that the backlog is drained; `idle` is whether it could come.
-    pub(super) fn calm_until(&mut self, now: Instant, idle: bool) -> Option<Instant> {
-        let broker = &self.ground.broker;
+    /// A fetch failed.
+    pub(super) fn nothing_can_come(&mut self) {
+        if let Some(backlog) = &mut self.backlog {
+            backlog.failed();
+        }
+    }
+
+    /// When to look again whether the backlog is drained; `idle` is whether something could come.
+    pub(super) fn look_at_backlog(&mut self, now: Instant, idle: bool) -> Option<Instant> {
+        let backlog = self.backlog.as_mut()?;
         let idle = idle && self.hand.is_empty();
-        let until = self.backlog.as_mut()?.calm_until(now, idle, || !matches!(broker.health(), Health::Down(_)));
-        if idle && until.is_none() {
+        let again = backlog.look(now, idle, !matches!(self.ground.broker.health(), Health::Down(_)));
+        if idle && again.is_none() {
             self.backlog = None;
         }
-        until
+        again
     }
 
     fn item(&mut self, delivery: Delivery, fetched: Moment) -> Item {

@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use sqlx::{Postgres, Sqlite};
@@ -194,7 +194,7 @@ on_both! {
     a_panic_leaves_nothing
     a_transaction_that_is_kept_beyond_the_handler_is_no_success
     groups_handle_the_same_message_each_for_itself
-    old_records_are_removed_when_the_backlog_has_come_and_young_ones_stay
+    old_records_of_a_subscription_are_removed_when_its_backlog_has_come
 }
 
 /// What the cases write, in either dialect.

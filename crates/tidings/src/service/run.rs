@@ -229,8 +229,13 @@ impl Running {
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
     async fn relay(&mut self) -> Result<()> {
         use crate::outbox::relay::Relay;
-        for (inbox, keep) in self.core.inboxes().await? {
-            self.watching.spawn(inbox.sweep(keep));
+        let inboxes = self.core.storage.inboxes().clone();
+        if !inboxes.is_empty() {
+            let keep = self.core.settings.get("inbox-keep")?;
+            let broker_keeps = self.core.broker().await?.capabilities().retention;
+            for inbox in inboxes {
+                self.watching.spawn(inbox.sweep(keep, broker_keeps));
+            }
         }
         for (database, outbox) in self.core.storage.outboxes() {
             let broker = Arc::clone(self.core.broker().await?);

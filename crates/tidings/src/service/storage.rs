@@ -15,7 +15,6 @@ use super::{ServiceError, core::Core, patience::say_absent};
 use crate::{
     Result,
     database::{Database, DatabaseError, DatabaseOptions},
-    delivery::Backlog,
     handlers::Registration,
     inbox::{self, Inbox, Joined},
     outbox::{KeyLocks, Outbox, OutboxOptions, Wake},
@@ -44,19 +43,9 @@ impl Storage {
         self.outboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn inboxes(&self) -> MutexGuard<'_, Vec<Inbox>> {
+    /// The inboxes of the handlers that have been registered.
+    pub(super) fn inboxes(&self) -> MutexGuard<'_, Vec<Inbox>> {
         self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The backlog of one subscription more whose messages are recorded there.
-    fn backlog_at(&self, database: &Database) -> Backlog {
-        let backlog = Backlog::begin();
-        let mut inboxes = self.inboxes();
-        match inboxes.iter_mut().find(|known| known.database.is(database)) {
-            Some(known) => known.backlogs.push(backlog.clone()),
-            None => inboxes.push(Inbox { database: database.clone(), backlogs: vec![backlog.clone()] }),
-        }
-        backlog
     }
 
     /// The service's own database, if it is open.
@@ -128,23 +117,15 @@ impl Core {
         if !self.storage.inboxes().iter().any(|known| known.database.is(&database)) {
             inbox::prepare(&database).await?;
         }
-        let backlog = self.storage.backlog_at(&database);
+        let inbox = Inbox::of(&registration, database.clone());
+        let backlog = Some(inbox.backlog.clone());
+        self.storage.inboxes().push(inbox);
         let known = self.storage.outboxes().into_iter().find(|(other, _)| other.is(&database));
         let outbox = match known {
             Some((_, outbox)) => outbox,
             None => self.outbox(&database).await?,
         };
         let joined = Some(Joined::of(&registration, database, outbox, &self.instance));
-        Ok(Registration { joined, backlog: Some(backlog), ..registration })
-    }
-
-    /// The inboxes, and how long each remembers a message: as long as the broker may bring it again.
-    pub(super) async fn inboxes(&self) -> Result<Vec<(Inbox, Duration)>> {
-        let inboxes = self.storage.inboxes().clone();
-        if inboxes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let keep = self.settings.get::<Duration>("inbox-keep")?.max(self.broker().await?.capabilities().retention);
-        Ok(inboxes.into_iter().map(|inbox| (inbox, keep)).collect())
+        Ok(Registration { joined, backlog, ..registration })
     }
 }

@@ -77,7 +77,7 @@ impl Rig {
     pub(super) fn with(broker: Arc<dyn Broker>, limits: Limits) -> Self {
         let publisher = Publisher::new(Arc::clone(&broker), Source::new("/test").unwrap());
         let ground = Ground::new(broker, publisher, "instance-1".into(), limits, Metrics::new());
-        Self { ground, drain: Drain::default(), backlog: Backlog::begin(), runs: Vec::new() }
+        Self { ground, drain: Drain::default(), backlog: Backlog::since(std::time::SystemTime::now()), runs: Vec::new() }
     }
 
     /// Subscribes the handlers in the group `g`, and runs them.

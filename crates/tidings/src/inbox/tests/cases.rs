@@ -184,27 +184,31 @@ where
     harness.stop().await.unwrap();
 }
 
-pub(super) async fn old_records_are_removed_when_the_backlog_has_come_and_young_ones_stay<Db: Books>(
+pub(super) async fn old_records_of_a_subscription_are_removed_when_its_backlog_has_come<Db: Books>(
     bench: Bench,
     _: sqlx::Pool<Db>,
 ) {
     crate::inbox::prepare(&bench.database).await.unwrap();
     bench
-        .execute("INSERT INTO tidings_inbox (subscription, source, message_id, handled_at) VALUES ('g t', '/s', 'old', 7)")
+        .execute(
+            "INSERT INTO tidings_inbox (subscription, source, message_id, handled_at)
+            VALUES ('g t', '/s', 'old', 7), ('g t one-instance', '/s', 'old', 7), ('g t.t', '/s', 'of another', 7)",
+        )
         .await;
-    let now = crate::outbox::micros(std::time::SystemTime::now());
+    let now = crate::outbox::micros(SystemTime::now());
     let young = "INSERT INTO tidings_inbox (subscription, source, message_id, handled_at) VALUES ('g t', '/s', 'young', $1)";
     match &bench.database {
         Database::Sqlite(pool) => sqlx::query(young).bind(now).execute(pool).await.map(drop),
         Database::Postgres(pool) => sqlx::query(young).bind(now).execute(pool).await.map(drop),
     }
     .unwrap();
-    let (minute, backlogs) = (Duration::from_secs(60), vec![Backlog::begin(), Backlog::begin()]);
-    let inbox = Inbox { database: bench.database.clone(), backlogs: backlogs.clone() };
-    backlogs[0].say_drained();
-    assert_eq!(inbox.forget(minute).await.unwrap(), 0, "of the other subscription something may come again");
-    backlogs[1].say_drained();
-    assert_eq!(inbox.forget(minute).await.unwrap(), 1);
-    assert_eq!(bench.records().await, 1);
-    assert_eq!(inbox.forget(Duration::MAX).await.unwrap(), 0);
+    let (minute, unsaid) = (Duration::from_secs(60), Duration::ZERO);
+    let backlog = Backlog::since(SystemTime::now());
+    let inbox = Inbox { database: bench.database.clone(), name: "g t".into(), backlog: backlog.clone() };
+    assert_eq!(inbox.forget(minute, unsaid).await.unwrap(), 0, "what they are of may come again");
+    backlog.say_drained();
+    assert_eq!(inbox.forget(minute, Duration::MAX).await.unwrap(), 0, "the broker keeps what they are of");
+    assert_eq!(inbox.forget(minute, unsaid).await.unwrap(), 2);
+    assert_eq!(bench.count("SELECT count(*) FROM tidings_inbox WHERE message_id IN ('young', 'of another')").await, 2);
+    assert_eq!(bench.records().await, 2);
 }

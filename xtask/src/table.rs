@@ -159,7 +159,6 @@ impl Notes {
 fn supplied(lacks: &str) -> Option<&'static str> {
     match lacks {
         "Delay" => Some("a retry waits in the process, and is lost with it"),
-        "Attempts" => Some("the instance that had the message remembers, until it ends"),
         "Recognition" => Some("`Tx` and `Dedup` do, in the service's database"),
         _ => None,
     }

@@ -1,11 +1,9 @@
 //! What differs between the databases: how a transaction begins, records its message, and ends.
 
-use std::{
-    ops::DerefMut,
-    time::{Duration, SystemTime},
-};
+use std::{ops::DerefMut, time::SystemTime};
 
 use sqlx::Pool;
+use tokio::time::Instant;
 
 use super::Record;
 use crate::{
@@ -24,9 +22,9 @@ pub trait Engine: sqlx::Database {
     #[doc(hidden)]
     fn database(pool: Pool<Self>) -> Database;
 
-    /// Begins one, whose statements take so long at most.
+    /// Begins one, whose statements end by then.
     #[doc(hidden)]
-    fn begin(pool: &Pool<Self>, statement: Duration) -> impl Future<Output = sqlx::Result<Self::Open>> + Send;
+    fn begin(pool: &Pool<Self>, end: Instant) -> impl Future<Output = sqlx::Result<Self::Open>> + Send;
 
     /// Records the message; `None` when it was handled before.
     #[doc(hidden)]
@@ -67,7 +65,7 @@ impl Engine for sqlx::Sqlite {
     }
 
     /// One at a time a file; SQLite ends no statement by time.
-    async fn begin(pool: &Pool<Self>, _: Duration) -> sqlx::Result<Self::Open> {
+    async fn begin(pool: &Pool<Self>, _: Instant) -> sqlx::Result<Self::Open> {
         crate::database::begin_immediate(pool).await
     }
 
@@ -101,9 +99,9 @@ impl Engine for sqlx::Sqlite {
 
 #[cfg(feature = "postgres")]
 mod postgres {
-    use sqlx::{AssertSqlSafe, Connection, Pool, Postgres, Transaction, postgres::PgConnection};
+    use sqlx::{AssertSqlSafe, Connection, Pool, Postgres, SqlSafeStr, Transaction, postgres::PgConnection};
 
-    use super::{Database, Duration, Engine, Record, now};
+    use super::{Database, Engine, Instant, Record, now};
 
     /// The server's process, and when the transaction began there: processes serve others afterwards.
     type Running = (i32, String);
@@ -116,10 +114,12 @@ mod postgres {
             Database::Postgres(pool)
         }
 
-        async fn begin(pool: &Pool<Self>, statement: Duration) -> sqlx::Result<Self::Open> {
+        async fn begin(pool: &Pool<Self>, end: Instant) -> sqlx::Result<Self::Open> {
+            let connection = pool.acquire().await?;
             // 0 would mean for ever, and the setting is 32 bits wide.
-            let most = statement.as_millis().clamp(1, 0x7fff_ffff);
-            pool.begin_with(AssertSqlSafe(format!("BEGIN; SET LOCAL statement_timeout = {most}"))).await
+            let most = end.saturating_duration_since(Instant::now()).as_millis().clamp(1, 0x7fff_ffff);
+            let begin = AssertSqlSafe(format!("BEGIN; SET LOCAL statement_timeout = {most}"));
+            Transaction::begin(connection, Some(begin.into_sql_str())).await
         }
 
         /// A round trip of its own: what fails within `begin_with` would leave its connection in a transaction, and in the pool.

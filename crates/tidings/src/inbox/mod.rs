@@ -43,8 +43,8 @@ pub(crate) struct Transactions {
     pub(crate) subscription: Text,
     /// How long a handler may keep one, where nobody else can write meanwhile.
     pub(crate) hold: Option<Duration>,
-    /// How long a statement may take.
-    pub(crate) statement: Duration,
+    /// How long an attempt may take, and so the statements in it.
+    pub(crate) attempt: Duration,
 }
 
 /// A subscription's place in a database: what its transactions are made of, but for their limits.
@@ -75,7 +75,7 @@ impl Joined {
             #[cfg(feature = "postgres")]
             Database::Postgres(_) => None,
         };
-        Transactions { outbox: self.outbox, subscription: self.subscription, hold, statement: attempt }
+        Transactions { outbox: self.outbox, subscription: self.subscription, hold, attempt }
     }
 }
 

@@ -9,7 +9,10 @@ use std::{
 
 use sqlx::Pool;
 use tidings_core::{BoxFuture, Event, Message, PublishError};
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout},
+};
 
 use super::{Record, engine::Engine};
 use crate::{
@@ -141,8 +144,10 @@ where
         let Some(transactions) = context.transactions().cloned() else {
             return Err(Early::Failed(Failure::reject("handlers that take `Tx` need a service, or a `TestService`")));
         };
+        // What remains of the attempt: a connection may have to be waited for.
+        let end = Instant::now() + transactions.attempt;
         let pool = state.pool();
-        let mut open = Db::begin(&pool, transactions.statement).await?;
+        let mut open = Db::begin(&pool, end).await?;
         let record = Record::of(&transactions.subscription, context.message());
         let Some(running) = Db::record(&mut open, record).await? else {
             tracing::debug!("handled before");

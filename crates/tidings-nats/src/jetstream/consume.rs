@@ -33,6 +33,11 @@ use crate::{
 
 /// A close takes no longer.
 const LEAVE: Duration = Duration::from_millis(4_500);
+/// The most that one request brings, and that may wait here when another is made: a count alone would bound nothing where large
+/// messages follow small ones.
+const BYTES: usize = 32 * 1024 * 1024;
+/// How nats-server says that a request ended because the next message is more than what is left of its bytes.
+const OVER_BYTES: &str = "Message Size Exceeds MaxBytes";
 /// What waits here unseen for so long goes back, for others to take.
 const UNSEEN: Duration = Duration::from_secs(3);
 
@@ -183,6 +188,8 @@ impl PullFetch {
         let missing = missing.and_then(|missing| missing.as_str().parse().ok());
         match status {
             StatusCode::TIMEOUT | StatusCode::NOT_FOUND => self.pulls.ended(missing),
+            // The next message is more than what is left of the bytes that were asked for.
+            _ if message.description.as_deref() == Some(OVER_BYTES) => self.pulls.ended(missing),
             StatusCode::IDLE_HEARTBEAT => {}
             _ => {
                 tracing::debug!(%status, description = message.description, "the server ended a request for messages");
@@ -249,13 +256,17 @@ impl PullFetch {
 
     async fn ask_ahead(&mut self, max: usize) {
         let now = Instant::now();
-        if let Some(count) = self.pulls.want(max, self.buffer.len(), self.hand.held.settled(), now) {
+        if let Some(count) = self.pulls.want(max, self.buffer.len(), self.hand.held.settled(), now)
+            && self.buffer.iter().map(|arrival| arrival.message.length).sum::<usize>() < BYTES
+        {
             self.ask(count, now).await;
         }
     }
 
     async fn ask(&mut self, count: usize, now: Instant) {
-        let question = format!(r#"{{"batch":{count},"expires":{}}}"#, EXPIRES.as_nanos());
+        // A message that is larger than what is asked for would never come.
+        let bytes = BYTES.max(2 * self.connection.client.max_payload());
+        let question = format!(r#"{{"batch":{count},"max_bytes":{bytes},"expires":{}}}"#, EXPIRES.as_nanos());
         let subject = Subject::from(self.consumer.next_subject());
         if self.connection.client.publish_with_reply(subject, self.inbox.clone(), question.into()).await.is_ok() {
             self.pulls.asked_for(count, now);

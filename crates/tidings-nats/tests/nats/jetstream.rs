@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::common::{Reader, bodies, body, chain, each, from, message, numbered, open, retry, to};
+use crate::{
+    common::{Reader, bodies, body, chain, each, from, message, numbered, open, retry, to},
+    streams::api,
+};
+use serde_json::Value;
 use tidings_core::{Headers, Key, Outcome, PublishError, Start, Topic, TraceContext};
 use tidings_testing::servers::Nats;
 
@@ -290,6 +294,35 @@ async fn what_an_instance_does_not_look_at_goes_to_others() {
     let mut other = Reader::new(&broker, to("mail", "a.b")).await;
     assert_eq!(other.handle(499).await.len(), 499);
     stuck.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_messages_behind_small_ones_are_not_asked_for_by_their_number_alone() {
+    const LARGE: usize = 900 * 1024;
+    let Some(nats) = Nats::with_jetstream().await else { return };
+    let broker = open(&nats.jetstream_url()).await;
+    let mut fast = Reader::new(&broker, to("mail", "a.b")).await;
+    for _ in 0..20 {
+        broker.publish(&numbered("a.b", 500)).await.unwrap();
+        fast.handle(500).await;
+    }
+    let large: Vec<_> = (0..100).map(|_| message("a.b", vec![7; LARGE])).collect();
+    broker.publish(&large).await.unwrap();
+    let first = fast.take(1).await;
+    let consumers = async || api(&nats, "CONSUMER.LIST.TIDINGS", Value::Null).await;
+    let on_their_way = async || consumers().await["consumers"][0]["num_ack_pending"].as_u64().unwrap();
+    let mut settled = 0;
+    while settled < 10 {
+        // As a loop whose handlers are all busy.
+        let nothing = tokio::time::timeout(Duration::from_millis(20), fast.fetch.fetch(0)).await;
+        assert!(nothing.is_err(), "{nothing:?}");
+        let waiting = on_their_way().await;
+        // Two requests of 32 MiB at the most.
+        assert!(waiting <= 75, "{waiting} of {LARGE} bytes");
+        settled += u64::from(waiting > 20);
+    }
+    fast.ack(&first).await;
+    assert_eq!(fast.handle(99).await.len(), 99);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use tidings_core::Health;
 use tidings_testing::servers::{Nats, eventually};
 
 /// Speaks JetStream's own API, as an operator's tools do.
-async fn api(nats: &Nats, call: &str, question: Value) -> Value {
+pub(crate) async fn api(nats: &Nats, call: &str, question: Value) -> Value {
     let client = async_nats::connect(nats.url()).await.unwrap();
     let question = if question.is_null() { Vec::new() } else { serde_json::to_vec(&question).unwrap() };
     let answer = client.request(format!("$JS.API.{call}"), question.into()).await.unwrap();

@@ -34,10 +34,8 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// A service on free ports with a memory broker of its own.
 fn builder(name: &'static str, flags: &[&str]) -> Builder {
-    let own = uuid::Uuid::new_v4();
-    let broker = format!("--broker=memory:{own}");
-    let data = std::env::temp_dir().join(format!("service-{own}"));
-    let data = format!("--data={}", data.display());
+    let broker = format!("--broker=memory:{}", uuid::Uuid::new_v4());
+    let data = format!("--data={}", tidings_testing::servers::folder("service").display());
     let args = ["program", "--admin=127.0.0.1:0", "--address=127.0.0.1:0", &broker, &data, "--log=off"];
     Service::builder(name, "1.2.3").arguments(args.iter().chain(flags)).environment::<String, String>([])
 }

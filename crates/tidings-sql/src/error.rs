@@ -25,6 +25,21 @@ pub(crate) enum StoreError {
         #[source]
         source: sqlx::Error,
     },
+    #[error("{file} found no room: its disk, or the quota that it counts against, is full; free some, or lower max_bytes")]
+    DiskFull {
+        file: String,
+        #[source]
+        source: sqlx::Error,
+    },
+    /// Linux answers so for a quota or a limit on a file's size, and a disk that breaks does too.
+    #[error(
+        "writing to {file} failed: a quota or limit of its size may be reached, or its disk is failing; raise the one, look after the other, or lower max_bytes"
+    )]
+    NotWritten {
+        file: String,
+        #[source]
+        source: sqlx::Error,
+    },
     #[error("{file}: no answer")]
     Other {
         file: String,
@@ -34,15 +49,25 @@ pub(crate) enum StoreError {
 }
 
 impl StoreError {
-    /// Sorts by the primary code, the low byte of <https://www.sqlite.org/rescode.html>.
+    /// Sorts by the codes of <https://www.sqlite.org/rescode.html>, whose low byte is the primary one.
     pub(crate) fn of(path: &Path, source: sqlx::Error) -> Self {
+        /// `SQLITE_IOERR_` `WRITE`, `FSYNC`, `DIR_FSYNC`, `TRUNCATE` and `SHMSIZE`.
+        const WRITING: [i32; 5] = [778, 1034, 1290, 1546, 4874];
         let file = path.display().to_string();
         match primary_code(&source) {
             _ if is_busy(&source) => Self::Locked { file, source },
             Some(11 | 26) => Self::Damaged { file, source },
             Some(3 | 8 | 14 | 23) => Self::Unwritable { file, source },
+            Some(13) => Self::DiskFull { file, source },
+            Some(10) if code(&source).is_some_and(|code| WRITING.contains(&code)) => Self::NotWritten { file, source },
             _ => Self::Other { file, source },
         }
+    }
+
+    /// With what SQLite said.
+    pub(crate) fn with_source(&self) -> String {
+        let source = std::error::Error::source(self).map_or_else(String::new, |source| format!(": {source}"));
+        format!("{self}{source}")
     }
 
     pub(crate) fn into_broker_error(self) -> BrokerError {
@@ -60,7 +85,9 @@ impl StoreError {
             Self::Unwritable { file, source } => {
                 BrokerError::Refused { broker, reason: format!("{file} cannot be written: {}", words_of(source)) }
             }
-            Self::Locked { .. } | Self::Other { .. } => BrokerError::Unavailable { broker, source: Arc::clone(self).into() },
+            Self::Locked { .. } | Self::DiskFull { .. } | Self::NotWritten { .. } | Self::Other { .. } => {
+                BrokerError::Unavailable { broker, source: Arc::clone(self).into() }
+            }
         }
     }
 }
@@ -82,6 +109,9 @@ pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
 }
 
 fn primary_code(error: &sqlx::Error) -> Option<i32> {
-    let code = error.as_database_error()?.code()?;
-    code.parse::<i32>().ok().map(|code| code & 0xff)
+    code(error).map(|code| code & 0xff)
+}
+
+fn code(error: &sqlx::Error) -> Option<i32> {
+    error.as_database_error()?.code()?.parse().ok()
 }

@@ -16,7 +16,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tidings_core::{Broker, Client, Fetched, Health, MessageId, Outcome, url::Url};
+use tidings_core::{Broker, Client, Fetched, Health, Message, MessageId, Outcome, Subscription, url::Url};
 use tidings_testing::suite::{
     DEADLINE, Reader, bodies, body, keyed, message, numbers, publish, subscribe, subscribe_with, subscription, within,
 };
@@ -45,10 +45,25 @@ impl Other {
     }
 
     /// As a shell starts it that limits the size of a file to so many blocks of 1 KiB and ignores the signal for it.
-    fn start_with_small_disk(role: &str, file: &Path, blocks: u32) -> Self {
+    fn start_with_small_files(role: &str, file: &Path, blocks: u32) -> Self {
         let mut shell = Command::new("bash");
         shell.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"")]).arg(env::current_exe().unwrap());
         Self::run(shell, role, file)
+    }
+
+    /// On a disk of this size that no other process sees, and that goes with this one; `None` where none may be mounted.
+    fn start_on_small_disk(role: &str, file: &Path, size: &str) -> Option<Self> {
+        let mount = |then: &str| {
+            let mut unshare = Command::new("unshare");
+            let script = format!("mount -t tmpfs -o size={size} tmpfs \"$0\" && {then}");
+            unshare.args(["--mount", "--map-root-user", "sh", "-c", &script]).arg(file.parent().unwrap());
+            unshare
+        };
+        mount("true").output().is_ok_and(|tried| tried.status.success()).then(|| {
+            let mut on_disk = mount("exec \"$@\"");
+            on_disk.arg(env::current_exe().unwrap());
+            Self::run(on_disk, role, file)
+        })
     }
 
     fn run(mut command: Command, role: &str, file: &Path) -> Self {
@@ -141,20 +156,55 @@ async fn the_other_process() {
             tokio::join!(publish_numbers(&*broker, slot, next.parse().unwrap()), handle(reader));
         }
         "fill" => {
-            for n in 0.. {
-                match broker.publish(&[message("t", &format!("{n} {}", "x".repeat(10_000)))]).await {
-                    Ok(()) => say(&n.to_string()),
-                    Err(failures) => {
-                        assert!(failures.failed()[0].1.is_transient(), "{failures}");
-                        assert!(matches!(broker.health(), Health::Down(_)));
-                        say("full");
-                        std::future::pending().await
-                    }
-                }
+            fill(&*broker).await;
+            std::future::pending().await
+        }
+        "fill-and-free" => {
+            let ballast = Path::new(&env::var_os(FILE).unwrap()).with_file_name("ballast");
+            std::fs::write(&ballast, [0; 1 << 20]).unwrap();
+            let taken = fill(&*broker).await;
+            std::fs::remove_file(ballast).unwrap();
+            publish(&*broker, &[large(taken)]).await;
+            say(&format!("{:?}", broker.health()));
+            for number in there(&*broker, taken + 1).await {
+                say(&number);
             }
+            std::future::pending().await
         }
         other => panic!("{other}"),
     }
+}
+
+/// Publishes and says numbers until no more are taken, and says why; answers how many were.
+async fn fill(broker: &dyn Broker) -> usize {
+    let mut taken = 0;
+    let failures = loop {
+        match broker.publish(&[large(taken)]).await {
+            Ok(()) => say(&taken.to_string()),
+            Err(failures) => break failures,
+        }
+        taken += 1;
+    };
+    let [(0, error)] = failures.failed() else { panic!("{failures}") };
+    assert!(error.is_transient(), "{error}");
+    say(&format!("full {}", chain(error)));
+    let Health::Down(why) = broker.health() else { panic!("{:?}", broker.health()) };
+    say(&why);
+    taken
+}
+
+fn large(number: usize) -> Message {
+    message("t", &format!("{number} {}", "x".repeat(10_000)))
+}
+
+/// The numbers of so many messages that are in the file.
+async fn there(broker: &dyn Broker, count: usize) -> Vec<String> {
+    let mut reader = subscribe_with(broker, Subscription { start: None, ..subscription("g", "t") }).await;
+    reader.read(count).await.iter().map(|body| body.split_once(' ').unwrap().0.to_owned()).collect()
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Says and settles one message after the other, for ever.
@@ -348,22 +398,46 @@ async fn four_processes_lose_nothing_and_keep_order_while_one_is_killed_each_sec
     assert!(heard.repeated <= KILLS + WORKERS, "{}", heard.repeated);
 }
 
+/// What one said that fills the disk: how many were taken, why no more were, and what health says.
+fn until_full(other: &Other) -> (usize, String, String) {
+    for taken in 0.. {
+        let said = other.says();
+        if let Some(why) = said.strip_prefix("full ") {
+            assert!(taken > 3, "{taken}");
+            return (taken, why.to_owned(), other.says());
+        }
+        assert_eq!(said, taken.to_string());
+    }
+    unreachable!("a disk has an end")
+}
+
 #[tokio::test]
-async fn a_full_disk_refuses_and_loses_nothing() {
+async fn a_file_at_its_limit_refuses_and_loses_nothing() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("broker.db");
-    let other = Other::start_with_small_disk("fill", &file, 600);
-    let mut taken = Vec::new();
-    loop {
-        match other.says().as_str() {
-            "full" => break,
-            n => taken.push(n.to_owned()),
-        }
-    }
+    let other = Other::start_with_small_files("fill", &file, 600);
+    let (taken, why, health) = until_full(&other);
     other.kill();
-    assert!(taken.len() > 3, "{taken:?}");
-    let broker = open(&file).await;
-    let mut reader = subscribe_with(&*broker, tidings_core::Subscription { start: None, ..subscription("g", "t") }).await;
-    let there: Vec<_> = reader.read(taken.len()).await.iter().map(|body| body.split_once(' ').unwrap().0.to_owned()).collect();
-    assert_eq!(there, taken);
+    let said =
+        format!("writing to {} failed: a quota or limit of its size may be reached, or its disk is failing", file.display());
+    assert!(why.contains(&said) && why.ends_with("disk I/O error"), "{why}");
+    assert!(health.starts_with(&said) && health.ends_with("disk I/O error"), "{health}");
+    assert_eq!(there(&*open(&file).await, taken).await, numbers(0, taken));
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_loses_nothing_and_goes_on_when_there_is_room() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("broker.db");
+    let Some(other) = Other::start_on_small_disk("fill-and-free", &file, "3m") else {
+        println!("not tried: no disk of a size may be mounted here (`unshare --mount --map-root-user`)");
+        return;
+    };
+    let (taken, why, health) = until_full(&other);
+    let full = format!("{} found no room: its disk, or the quota that it counts against, is full; free some", file.display());
+    assert!(why.contains(&full) && why.ends_with("database or disk is full"), "{why}");
+    assert!(health.starts_with(&full) && health.ends_with("database or disk is full"), "{health}");
+    assert_eq!(other.says(), "Up");
+    let there: Vec<_> = (0..=taken).map(|_| other.says()).collect();
+    assert_eq!(there, numbers(0, taken + 1));
 }

@@ -208,7 +208,7 @@ impl Engine {
                 "the broker's file failed; what is not done is tried again"
             );
         }
-        self.shared.set_health(Health::Down(error.to_string()));
+        self.shared.set_health(Health::Down(error.with_source()));
         error
     }
 

@@ -59,11 +59,12 @@ struct Parts {
 /// What tells messages apart; `None` leaves one to the handler.
 type KeyOf = dyn Fn(&Context) -> Option<String> + Send + Sync;
 
-/// How long a message is remembered by its identity; brokers keep theirs no longer by default.
+/// How long a message is remembered by its identity: as long as brokers keep theirs by default.
 const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl Dedup {
-    /// Tells messages apart by their identity: source and id. They are remembered for 7 days.
+    /// Tells messages apart by their identity: source and id. They are remembered for 7 days, as long as brokers keep theirs by
+    /// default: where a broker's `max_age` is longer, say so with [`Dedup::keep`].
     ///
     /// # Errors
     /// When the table cannot be made.
@@ -90,7 +91,8 @@ impl Dedup {
         })
     }
 
-    /// Remembers for so long.
+    /// Remembers what is done from now on for so long, an hour more at most. A message that its broker still has after that time,
+    /// and brings again, is handled again: let it be no less than the broker's `max_age`.
     #[must_use]
     pub fn keep(self, time: Duration) -> Self {
         self.change(|parts| parts.store = Arc::new(parts.store.keeping(Some(time))))

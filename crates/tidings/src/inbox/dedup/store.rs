@@ -13,13 +13,20 @@ use crate::{
     handlers::Context,
 };
 
-pub(super) const MIGRATIONS: Migrations =
-    Migrations { component: "dedup", sqlite: &[include_str!("sqlite.sql")], postgres: &[include_str!("postgres.sql")] };
+pub(super) const MIGRATIONS: Migrations = Migrations {
+    component: "dedup",
+    sqlite: &[include_str!("sqlite.sql"), include_str!("forget.sql")],
+    postgres: &[include_str!("postgres.sql"), include_str!("forget.sql")],
+};
 
 /// Most records that are remembered because they could not be written.
 const MOST_UNWRITTEN: usize = 4_096;
 /// How often old records are looked for.
 const SWEEP: Duration = Duration::from_secs(3600);
+/// The most that one statement removes, so that it keeps nobody waiting.
+const BATCH: i64 = 1_000;
+/// What is kept for longer is kept for so long: the sum with the time of day is a number yet.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// The statements, for a database that says the time like this: instances' own clocks differ.
 macro_rules! statements {
@@ -40,15 +47,21 @@ macro_rules! statements {
                 " FROM tidings_dedup WHERE scope = $1 AND key = $2"
             ),
             done: concat!(
-                "INSERT INTO tidings_dedup (scope, key, claimant, started_at, done_at) VALUES ($1, $2, $3, ",
+                "INSERT INTO tidings_dedup (scope, key, claimant, started_at, done_at, forget_at) VALUES ($1, $2, $3, ",
                 $now,
                 ", ",
                 $now,
-                ")
-                ON CONFLICT (scope, key) DO UPDATE SET done_at = excluded.done_at"
+                ", ",
+                $now,
+                " + $4)
+                ON CONFLICT (scope, key) DO UPDATE SET done_at = excluded.done_at, forget_at = excluded.forget_at"
             ),
             give_up: "DELETE FROM tidings_dedup WHERE scope = $1 AND key = $2 AND claimant = $3 AND done_at IS NULL",
-            sweep: concat!("DELETE FROM tidings_dedup WHERE scope = $1 AND done_at < ", $now, " - $2"),
+            forget: concat!(
+                "DELETE FROM tidings_dedup WHERE (scope, key) IN (SELECT scope, key FROM tidings_dedup WHERE forget_at <= ",
+                $now,
+                " LIMIT $1)"
+            ),
         }
     };
 }
@@ -58,7 +71,7 @@ struct Statements {
     look: &'static str,
     done: &'static str,
     give_up: &'static str,
-    sweep: &'static str,
+    forget: &'static str,
 }
 
 #[cfg(feature = "sqlite")]
@@ -133,19 +146,20 @@ macro_rules! claim_on {
     }};
 }
 
-/// Executes one statement with these values, on whichever database it is.
+/// Executes one statement with these values, on whichever database it is; answers how many rows it changed.
 macro_rules! execute {
     ($database:expr, $statement:ident, $($value:expr),+) => {
         match &$database {
             #[cfg(feature = "sqlite")]
             Database::Sqlite(pool) => {
                 let mut tx = crate::database::begin_immediate(pool).await?;
-                sqlx::query(SQLITE.$statement)$(.bind($value))+.execute(&mut *tx).await?;
+                let changed = sqlx::query(SQLITE.$statement)$(.bind($value))+.execute(&mut *tx).await?.rows_affected();
                 tx.commit().await?;
+                changed
             }
             #[cfg(feature = "postgres")]
             Database::Postgres(pool) => {
-                sqlx::query(POSTGRES.$statement)$(.bind($value))+.execute(pool).await?;
+                sqlx::query(POSTGRES.$statement)$(.bind($value))+.execute(pool).await?.rows_affected()
             }
         }
     };
@@ -167,7 +181,7 @@ impl Store {
     }
 
     pub(super) async fn claim(self: &Arc<Self>, claim: Claim) -> Result<Claimed, sqlx::Error> {
-        self.sweep(&claim.scope);
+        self.sweep();
         if self.unwritten().contains(&(claim.scope.clone(), claim.key.clone())) {
             self.write_done(&claim).await?;
             return Ok(Claimed::Done);
@@ -194,7 +208,8 @@ impl Store {
     }
 
     async fn write_done(&self, claim: &Claim) -> Result<(), sqlx::Error> {
-        execute!(self.database, done, &claim.scope, &claim.key, &claim.claimant);
+        let keep = self.keep.map(|keep| in_micros(keep.min(LONGEST)));
+        execute!(self.database, done, &claim.scope, &claim.key, &claim.claimant, keep);
         self.unwritten().remove(&(claim.scope.clone(), claim.key.clone()));
         Ok(())
     }
@@ -205,8 +220,7 @@ impl Store {
     }
 
     /// Removes old records beside the work, now and then.
-    fn sweep(self: &Arc<Self>, scope: &str) {
-        let Some(keep) = self.keep else { return };
+    fn sweep(self: &Arc<Self>) {
         {
             let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
             if swept.elapsed() < SWEEP {
@@ -214,16 +228,17 @@ impl Store {
             }
             *swept = Instant::now();
         }
-        let (store, scope) = (Arc::clone(self), scope.to_owned());
+        let store = Arc::clone(self);
         tokio::spawn(async move {
-            if let Err(error) = store.remove_older(&scope, keep).await {
-                tracing::warn!(error = crate::error::chain(&error), "old records of {scope} could not be removed");
+            if let Err(error) = store.forget().await {
+                tracing::warn!(error = crate::error::chain(&error), "old records of what was done once could not be removed");
             }
         });
     }
 
-    pub(super) async fn remove_older(&self, scope: &str, keep: Duration) -> Result<(), sqlx::Error> {
-        execute!(self.database, sweep, scope, in_micros(keep));
+    /// Removes what was to be remembered until now, of all scopes: one that nobody uses any more has nobody else to do it.
+    pub(super) async fn forget(&self) -> Result<(), sqlx::Error> {
+        while execute!(self.database, forget, BATCH) > 0 {}
         Ok(())
     }
 

@@ -85,6 +85,22 @@ impl Bench {
         eventually(Duration::from_secs(20), async || handled() >= count).await;
     }
 
+    async fn execute(&self, statement: &'static str) {
+        match &self.database {
+            Database::Sqlite(pool) => drop(sqlx::raw_sql(statement).execute(pool).await.unwrap()),
+            Database::Postgres(pool) => drop(sqlx::raw_sql(statement).execute(pool).await.unwrap()),
+        }
+    }
+
+    /// Of what is remembered.
+    async fn scopes(&self) -> Vec<String> {
+        const SCOPES: &str = "SELECT scope FROM tidings_dedup ORDER BY scope";
+        match &self.database {
+            Database::Sqlite(pool) => sqlx::query_scalar(SCOPES).fetch_all(pool).await.unwrap(),
+            Database::Postgres(pool) => sqlx::query_scalar(SCOPES).fetch_all(pool).await.unwrap(),
+        }
+    }
+
     fn sent(&self) -> u32 {
         self.mails.sent.load(Ordering::SeqCst)
     }
@@ -158,12 +174,32 @@ async fn what_another_one_has_started_is_left_to_it_until_it_must_have_ended() {
         assert!(matches!(store.claim(claim("third", long)).await.unwrap(), Claimed::Another(_)));
         other.done().await.unwrap();
         assert!(matches!(store.claim(claim("third", long)).await.unwrap(), Claimed::Done));
-        store.remove_older("g t", Duration::from_secs(60)).await.unwrap();
-        assert!(matches!(store.claim(claim("third", long)).await.unwrap(), Claimed::Done));
-        store.remove_older("g t", Duration::ZERO).await.unwrap();
-        assert!(matches!(store.claim(claim("third", long)).await.unwrap(), Claimed::Ours(_)));
     }
 }
+
+#[tokio::test]
+async fn each_record_is_forgotten_at_its_own_time_whoever_looks() {
+    for bench in Bench::all().await {
+        let keeps = [("for no time", Some(Duration::ZERO)), ("for long", Some(Duration::MAX)), ("for ever", None)];
+        let claim = |scope: &str| Claim::for_tests(scope.to_owned(), "ada", "one", Duration::from_secs(60));
+        for (scope, keep) in keeps {
+            let store = Arc::new(Store::open(&bench.database, keep).await.unwrap());
+            let Claimed::Ours(ours) = store.claim(claim(scope)).await.unwrap() else { panic!() };
+            ours.done().await.unwrap();
+        }
+        bench.execute(MANY_OLD).await;
+        let another = Arc::new(Store::open(&bench.database, None).await.unwrap());
+        let Claimed::Ours(_started) = another.claim(claim("started")).await.unwrap() else { panic!() };
+        another.forget().await.unwrap();
+        let left = bench.scopes().await;
+        assert_eq!(left, ["for ever", "for long", "started"]);
+    }
+}
+
+/// More than one statement removes, of a scope that nobody uses any more.
+const MANY_OLD: &str = "INSERT INTO tidings_dedup (scope, key, claimant, started_at, done_at, forget_at)
+    WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 2500)
+    SELECT 'old', CAST(n AS text), 'one', 0, 0, 1 FROM numbers";
 
 #[tokio::test]
 async fn an_attempt_that_is_dropped_gives_up_what_it_had_started() {

@@ -1,5 +1,4 @@
-//! What takes too long for each change: the simulations with many more cases, the brokers' memory over a million messages, and the
-//! whole suite against each planted bug.
+//! What takes too long for each change: the simulations with many more cases, and the brokers' memory over a million messages.
 
 use crate::{
     needs,
@@ -8,14 +7,13 @@ use crate::{
 use anyhow::{Context as _, Result};
 use std::process::Command;
 
-/// Runs every simulation with so many cases, then the conformance suite against brokers with planted bugs, and its long cases.
+/// Runs every simulation with so many cases, then the long cases of the conformance suite.
 ///
 /// # Errors
 /// When one fails; a simulation has said its seed by then.
 pub(crate) fn soak(cases: u32) -> Result<()> {
     needs::install_what_is_missing()?;
     simulate(cases)?;
-    run(&mut cargo(&["test", "-p", "tidings-testing", "--test", "planted", "--", "--ignored"]))?;
     run(&mut long_cases())
 }
 

@@ -9,5 +9,5 @@ fn main() -> ExitCode {
     let site = || async { Some(Site::in_folder(|folder| format!("folder:{}", folder.display()))) };
     let client = || Client { service: "case".into(), instance: "1".into() };
     let open = move |url: String| async move { tidings_folder::open(&url::parse(&url)?, &client()).await };
-    run_loop([Engine::new("folder", site, open)])
+    run_loop([Engine::new("folder", site, open).in_other_processes()])
 }

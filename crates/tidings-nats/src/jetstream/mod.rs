@@ -24,7 +24,7 @@ use tidings_core::{
     BoxFuture, Broker, BrokerError, Capabilities, Client, Delay, EarliestStart, Fetch, Health, KeyOrder, Link, Message,
     PublishFailures, Settle, Subscription, url::Url,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use self::{
     api::Api,
@@ -79,25 +79,34 @@ fn check_version(connection: &Connection) -> Result<(), BrokerError> {
     Err(connection.refused(format!("nats-server {version} is too old for `jetstream://`: 2.9 or newer")))
 }
 
-/// Looks whether the server answers, and how full its streams are.
+/// Looks whether the server answers, and how full its streams are: side by side, for over a link that is silent the second takes
+/// long, and the first has to tell when the link is back.
 async fn keep(connection: Arc<Connection>, streams: Arc<Streams>, warning: Arc<Mutex<Option<String>>>) {
-    let mut next = Instant::now();
-    loop {
-        connection.look().await;
-        if Instant::now() >= next {
-            let mut full = None;
-            for spec in [&streams.main, &streams.letters] {
-                full = full.or(nearly_full(&streams.api, spec).await);
-            }
-            let mut known = warning.lock().unwrap_or_else(PoisonError::into_inner);
-            if let (Some(full), None) = (&full, &*known) {
-                tracing::warn!("{full}: publishing is refused when it is full");
-            }
-            *known = full;
-            next = Instant::now() + LOOK_AT_STREAMS;
+    let answers = async {
+        loop {
+            connection.look().await;
+            sleep(LOOK).await;
         }
-        sleep(LOOK).await;
+    };
+    let have_room = async {
+        loop {
+            warn_when_full(&streams, &warning).await;
+            sleep(LOOK_AT_STREAMS).await;
+        }
+    };
+    tokio::join!(answers, have_room);
+}
+
+async fn warn_when_full(streams: &Streams, warning: &Mutex<Option<String>>) {
+    let mut full = None;
+    for spec in [&streams.main, &streams.letters] {
+        full = full.or(nearly_full(&streams.api, spec).await);
     }
+    let mut known = warning.lock().unwrap_or_else(PoisonError::into_inner);
+    if let (Some(full), None) = (&full, &*known) {
+        tracing::warn!("{full}: publishing is refused when it is full");
+    }
+    *known = full;
 }
 
 async fn nearly_full(api: &Api, spec: &Spec) -> Option<String> {

@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     process::ExitCode,
+    slice,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -42,7 +43,7 @@ pub enum Verdict {
 /// Runs all cases over the bare trait as the tests of this program, with the arguments of libtest; the whole `main` of a broker's
 /// test.
 pub fn run(engine: Engine) -> ExitCode {
-    if let Some(code) = victim::take_over(&engine) {
+    if let Some(code) = victim::take_over(slice::from_ref(&engine)) {
         return code;
     }
     let side_by_side = engine.side_by_side;
@@ -54,6 +55,9 @@ pub fn run(engine: Engine) -> ExitCode {
 #[cfg(feature = "suite-service")]
 pub fn run_loop(engines: impl IntoIterator<Item = Engine>) -> ExitCode {
     let engines: Vec<_> = engines.into_iter().collect();
+    if let Some(code) = victim::take_over(&engines) {
+        return code;
+    }
     let side_by_side = engines.iter().map(|engine| engine.side_by_side).max().unwrap_or(1);
     let of_engine = |engine: Engine| {
         let name = format!("{}::", engine.name);
@@ -101,7 +105,7 @@ impl List {
     }
 }
 
-static BARE: List = List { rooms: &[CASES, LINKS], over: "trait" };
+pub(super) static BARE: List = List { rooms: &[CASES, LINKS], over: "trait" };
 #[cfg(feature = "suite-service")]
 static LOOP: List = List { rooms: &[super::looped::LOOPED, super::looped::LINKS], over: "loop" };
 static LISTS: &[&List] = &[

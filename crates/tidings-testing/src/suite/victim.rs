@@ -4,7 +4,7 @@ use std::{
     env,
     io::{BufRead as _, BufReader, Write as _},
     process::{Child, Command, ExitCode, Stdio},
-    sync,
+    sync::{self, Arc},
     time::Duration,
 };
 
@@ -18,6 +18,7 @@ use super::{
 };
 
 const ROLE: &str = "TIDINGS_SUITE_VICTIM";
+const ENGINE: &str = "TIDINGS_SUITE_ENGINE";
 const URL: &str = "TIDINGS_SUITE_URL";
 /// Tells the victim's lines from those of a test harness.
 const MARK: &str = "> ";
@@ -36,10 +37,20 @@ pub(super) enum Role {
     /// Says that it is there, and holds 8 as an instance of the group `g` on `t`. Each time that it is let go on, it acknowledges
     /// one of them and takes another, and says how much its memory grew since it subscribed, in bytes.
     Slow,
+    /// Runs handlers over the framework's loop, as `looped::processes` says.
+    #[cfg(feature = "suite-service")]
+    Handle,
 }
 
-const ROLES: [(&str, Role); 5] =
-    [("hold", Role::Hold), ("fail", Role::Fail), ("publish", Role::Publish), ("flood", Role::Flood), ("slow", Role::Slow)];
+const ROLES: &[(&str, Role)] = &[
+    ("hold", Role::Hold),
+    ("fail", Role::Fail),
+    ("publish", Role::Publish),
+    ("flood", Role::Flood),
+    ("slow", Role::Slow),
+    #[cfg(feature = "suite-service")]
+    ("handle", Role::Handle),
+];
 
 /// The other process. It is killed when this is dropped, and ends when the case's process does.
 pub(super) struct Victim {
@@ -49,13 +60,14 @@ pub(super) struct Victim {
 
 impl Victim {
     pub(super) fn start(role: Role, place: &Place) -> Self {
-        Self::start_at(role, place.url())
+        Self::start_at(role, place, place.url())
     }
 
-    pub(super) fn start_at(role: Role, url: &str) -> Self {
+    /// The same elsewhere than on the case's place.
+    pub(super) fn start_at(role: Role, place: &Place, url: &str) -> Self {
         let name = ROLES.iter().find(|(_, other)| *other as u8 == role as u8).map_or("", |(name, _)| name);
         let mut child = Command::new(env::current_exe().unwrap())
-            .envs([(ROLE, name), (URL, url)])
+            .envs([(ROLE, name), (ENGINE, place.engine_name()), (URL, url)])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -113,14 +125,15 @@ impl Drop for Victim {
 }
 
 /// Plays the victim where this process was started as one.
-pub(super) fn take_over(engine: &Engine) -> Option<ExitCode> {
-    let (role, url) = (env::var(ROLE).ok()?, env::var(URL).ok()?);
+pub(super) fn take_over(engines: &[Engine]) -> Option<ExitCode> {
+    let (role, engine, url) = (env::var(ROLE).ok()?, env::var(ENGINE).ok()?, env::var(URL).ok()?);
     let (_, role) = ROLES.iter().find(|(name, _)| *name == role)?;
+    let engine = engines.iter().find(|other| other.name == engine)?;
     runtime(DEADLINE).block_on(async {
         let broker = engine.try_open(&url).await.unwrap();
         let (go_on, orphaned) = pipe();
         tokio::select! {
-            () = play(*role, &*broker, go_on) => {}
+            () = play(*role, &broker, go_on) => {}
             () = orphaned => {}
         }
     });
@@ -141,7 +154,8 @@ fn pipe() -> (mpsc::Receiver<()>, impl Future<Output = ()>) {
     (lines, async move { _ = end.recv().await })
 }
 
-async fn play(role: Role, broker: &dyn Broker, go_on: mpsc::Receiver<()>) {
+async fn play(role: Role, opened: &Arc<dyn Broker>, go_on: mpsc::Receiver<()>) {
+    let broker = &**opened;
     match role {
         Role::Hold => {
             let mut reader = subscribe(broker, "g", "t").await;
@@ -164,6 +178,8 @@ async fn play(role: Role, broker: &dyn Broker, go_on: mpsc::Receiver<()>) {
         }
         Role::Flood => say(&flood(broker).await.to_string()),
         Role::Slow => be_slow(broker, go_on).await,
+        #[cfg(feature = "suite-service")]
+        Role::Handle => super::looped::handle_some(opened).await,
         Role::Publish => {
             for n in 0_u64.. {
                 publish(broker, &[message("t", &n.to_string())]).await;
@@ -231,7 +247,7 @@ fn resident() -> usize {
     kib * 1024
 }
 
-fn say(line: &str) {
+pub(super) fn say(line: &str) {
     // One write, or a kill could cut it in two.
     let _ = std::io::stdout().write_all(format!("{MARK}{line}\n").as_bytes());
 }

@@ -25,12 +25,14 @@ fn main() -> ExitCode {
 
 fn nats() -> Engine {
     let private = || Private::start(Nats::builder(), Nats::url);
-    Engine::new("nats", || NATS.site(Nats::builder()), accounts::open).with_server(private)
+    Engine::new("nats", || NATS.site(Nats::builder()), accounts::open).with_server(private).in_other_processes()
 }
 
 fn jetstream() -> Engine {
     let private = || Private::start(Nats::builder().jetstream(), Nats::jetstream_url);
-    Engine::new("jetstream", || JETSTREAM.site(Nats::builder().jetstream()), accounts::open).with_server(private)
+    Engine::new("jetstream", || JETSTREAM.site(Nats::builder().jetstream()), accounts::open)
+        .with_server(private)
+        .in_other_processes()
 }
 
 fn client() -> Client {
@@ -49,5 +51,5 @@ fn memory() -> Engine {
 
 fn sqlite() -> Engine {
     let site = || async { Some(Site::in_folder(|folder| format!("sqlite:{}/broker.db", folder.display()))) };
-    Engine::new("sqlite", site, |url| async move { tidings_sql::open(&url::parse(&url)?, &client()).await })
+    Engine::new("sqlite", site, |url| async move { tidings_sql::open(&url::parse(&url)?, &client()).await }).in_other_processes()
 }

@@ -116,7 +116,6 @@ fn assert_named(named: Named) {
 
 /// Who breaks a broker runs the whole suite, and reads there what is wrong.
 #[test]
-#[ignore = "all cases against each bug, minutes: `cargo xtask soak` runs it"]
 fn among_all_cases_those_that_name_a_bug_fail() {
     /// The cases of each run side by side, too.
     const SIDE_BY_SIDE: usize = 4;

@@ -1,5 +1,7 @@
 //! Who gets what: groups, their instances, patterns.
 
+use tokio::task::JoinSet;
+
 use super::prelude::*;
 
 pub(super) async fn every_group_gets_everything(place: Place) {
@@ -20,10 +22,13 @@ pub(super) async fn the_instances_of_a_group_share(place: Place) {
     publish(&*one, &numbered("t", 100)).await;
     let mut came = Vec::new();
     let mut shares = [0, 0];
-    while came.len() < 100 {
+    let mut more = true;
+    while more && came.len() < 100 {
+        more = false;
         for (reader, share) in readers.iter_mut().zip(&mut shares) {
             // A fetch may find nothing left: the other one had it.
             if let Ok(deliveries) = tokio::time::timeout(Duration::from_secs(2), reader.next(10)).await {
+                more = true;
                 *share += deliveries.len();
                 reader.end(&deliveries, Outcome::Ack).await;
                 came.extend(bodies(&deliveries));
@@ -78,13 +83,24 @@ pub(super) async fn a_pattern_gets_its_topics_and_no_others(place: Place) {
 }
 
 pub(super) async fn many_topics_at_once(place: Place) {
+    const SUBSCRIPTIONS: usize = 20;
+    const TOPICS: usize = 150;
     let broker = place.open().await;
     let mut everything = subscribe(&*broker, "all", ">").await;
-    let mut one = subscribe(&*broker, "one", "t.77").await;
-    let batch: Vec<_> = (0..300).map(|n| message(&format!("t.{}", n % 150), &n.to_string())).collect();
+    let mut made = JoinSet::new();
+    for n in 0..SUBSCRIPTIONS {
+        let broker = Arc::clone(&broker);
+        made.spawn(async move { (n, subscribe(&*broker, "one", &format!("t.{n}")).await) });
+    }
+    let mut readers = within(made.join_all()).await;
+    let batch: Vec<_> = (0..2 * TOPICS).map(|n| message(&format!("t.{}", n % TOPICS), &n.to_string())).collect();
     publish(&*broker, &batch).await;
-    assert_eq!(everything.read(300).await, numbers(0, 300));
-    assert_eq!(one.read(2).await, ["77", "227"]);
+    assert_eq!(everything.read(2 * TOPICS).await, numbers(0, 2 * TOPICS));
+    for (n, reader) in &mut readers {
+        assert_eq!(reader.read(2).await, [*n, *n + TOPICS].map(|n| n.to_string()));
+    }
+    let closed: JoinSet<_> = readers.into_iter().map(|(_, reader)| reader.close()).collect();
+    within(closed.join_all()).await;
 }
 
 pub(super) async fn the_patterns_of_a_group_are_apart(place: Place) {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Instant};
 use tidings_core::{BrokerError, Health};
 
 use crate::suite::{
-    flow::{Carried, Flow, told_down, until},
+    flow::{Carried, Flow, ON_ITS_WAY, told_down, until},
     linked::Linked,
 };
 
@@ -55,7 +55,7 @@ pub(super) async fn nothing_is_lost_over_a_link_that_is_cut(place: Place) {
     for part in 1..=2 {
         flow.until_came(COUNT * part / 4).await;
         link.proxy.cut();
-        flow.broke();
+        flow.broke(ON_ITS_WAY);
         if part == 2 {
             flow.until_down().await;
         }
@@ -71,7 +71,7 @@ pub(super) async fn nothing_is_lost_over_a_half_open_link(place: Place) {
     let mut flow = Flow::start(&place, &link.weak(), COUNT).await;
     flow.until_came(COUNT / 4).await;
     link.proxy.half_open();
-    flow.broke();
+    flow.broke(ON_ITS_WAY);
     flow.until_down().await;
     link.proxy.heal();
     flow.healed();

@@ -70,7 +70,7 @@ pub(super) async fn a_slow_consumer_does_not_grow_with_what_waits(place: Place) 
     const MOST: usize = 128 * MIB;
     let (url, _server) = place.of_usual_size().await;
     let broker = place.open_at(&url).await;
-    let mut slow = Victim::start_at(Role::Slow, &url);
+    let mut slow = Victim::start_at(Role::Slow, &place, &url);
     assert_eq!(slow.says().await, "subscribed");
     let body = "x".repeat(BODY);
     for round in 1..=ROUNDS {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tidings_core::{BrokerError, Health};
 
-use crate::suite::flow::{Carried, Flow, told_down, until};
+use crate::suite::flow::{Carried, Flow, UNWRITTEN, told_down, until};
 
 use super::prelude::*;
 
@@ -63,9 +63,9 @@ pub(super) async fn nothing_is_lost_while_the_server_is_killed(place: Place) {
     const COUNT: usize = 10_000;
     let mut server = place.server().await;
     let mut flow = Flow::start(&place, &server.url(), COUNT).await;
-    flow.until_came(COUNT / 3).await;
+    flow.until_came(COUNT / 2).await;
     server.kill();
-    flow.broke();
+    flow.broke(UNWRITTEN);
     server.restart().await;
     flow.healed();
     flow.ends(&place).await;

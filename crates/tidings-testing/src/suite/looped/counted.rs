@@ -1,9 +1,9 @@
-//! A broker that counts what its subscriptions have in hand: delivered, and not settled.
+//! A broker that counts what its subscriptions have in hand, delivered and not settled, and tells when what was settled.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tidings_core::{
@@ -12,7 +12,7 @@ use tidings_core::{
 };
 use tokio::sync::watch;
 
-use crate::suite::within;
+use crate::suite::{body, flow::Handled, within};
 
 /// Another broker, with its subscription counted. One subscription: receipts of two would be mixed up.
 pub(super) struct Counted {
@@ -20,11 +20,12 @@ pub(super) struct Counted {
     hand: Arc<InHand>,
 }
 
-/// What is in hand, and the most that ever was.
+/// What is in hand, by its bodies, the most that ever was, and what was settled.
 #[derive(Default)]
 struct InHand {
-    held: Mutex<BTreeSet<Receipt>>,
+    held: Mutex<BTreeMap<Receipt, String>>,
     counts: watch::Sender<Counts>,
+    settled: Mutex<Vec<Handled>>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,7 +35,7 @@ struct Counts {
 }
 
 impl InHand {
-    fn change(&self, change: impl FnOnce(&mut BTreeSet<Receipt>)) {
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<Receipt, String>)) {
         let mut held = self.held.lock().unwrap();
         change(&mut held);
         let now = held.len();
@@ -47,6 +48,12 @@ impl InHand {
                 held.remove(receipt);
             }
         });
+    }
+
+    fn note(&self, batch: &[(Receipt, Outcome)], settled: Option<Instant>) {
+        let held = self.held.lock().unwrap();
+        let bodies = batch.iter().filter_map(|(receipt, _)| held.get(receipt).cloned());
+        self.settled.lock().unwrap().extend(bodies.map(|body| Handled { body, settled }));
     }
 }
 
@@ -61,6 +68,17 @@ impl Counted {
 
     pub(super) fn most(&self) -> usize {
         self.hand.counts.borrow().most
+    }
+
+    /// What was settled so far, or was to be.
+    pub(super) fn settled(&self) -> Vec<Handled> {
+        self.hand.settled.lock().unwrap().clone()
+    }
+
+    /// Waits until so many were settled, or were to be.
+    pub(super) fn until_settled(&self, count: usize) -> impl Future<Output = ()> {
+        let mut counts = self.hand.counts.subscribe();
+        within(async move { drop(counts.wait_for(|_| self.hand.settled.lock().unwrap().len() >= count).await.unwrap()) })
     }
 
     /// Waits until so many are in hand.
@@ -116,7 +134,9 @@ impl Fetch for CountedFetch {
         Box::pin(async move {
             let fetched = self.inner.fetch(max).await?;
             match &fetched {
-                Fetched::Deliveries(new) => self.hand.change(|held| held.extend(new.iter().map(|delivery| delivery.receipt))),
+                Fetched::Deliveries(new) => {
+                    self.hand.change(|held| held.extend(new.iter().map(|delivery| (delivery.receipt, body(delivery)))));
+                }
                 Fetched::Lost(lost) => self.hand.remove(lost),
                 Fetched::Leaving(_) => {}
             }
@@ -137,7 +157,10 @@ struct CountedSettle {
 impl Settle for CountedSettle {
     fn settle<'a>(&'a self, batch: &'a [(Receipt, Outcome)]) -> BoxFuture<'a, Result<(), BrokerError>> {
         Box::pin(async move {
-            self.inner.settle(batch).await?;
+            let begun = Instant::now();
+            let settled = self.inner.settle(batch).await;
+            self.hand.note(batch, settled.is_ok().then_some(begun));
+            settled?;
             self.hand.remove(batch.iter().map(|(receipt, _)| receipt));
             Ok(())
         })

@@ -9,8 +9,11 @@ mod counted;
 mod letters;
 #[cfg(unix)]
 mod links;
+mod processes;
 mod rig;
 mod stops;
+
+pub(super) use processes::handle_some;
 
 use super::case::{Case, table};
 
@@ -60,8 +63,11 @@ table! {
     stops: {
         a_stop_under_load_finishes_what_runs_and_hands_back_the_rest [Kept]
         what_runs_past_the_deadline_is_cut_and_comes_again_as_the_same_attempt [Kept]
-        what_a_crashed_instance_had_is_handled_by_the_next [Kept]
+        what_a_dropped_instance_had_is_handled_by_the_next [Kept]
         an_instance_joins_and_one_stops_under_load_and_nothing_is_handled_twice [Groups Kept]
+    }
+    processes: {
+        what_a_killed_instance_had_is_handled_by_the_next [OtherProcesses Kept]
     }
 }
 

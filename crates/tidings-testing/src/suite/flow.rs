@@ -16,7 +16,7 @@ use super::{
 };
 
 /// How long a settlement is on its way: a broken link may lose it.
-pub(super) const ON_ITS_WAY: Duration = Duration::from_millis(100);
+pub(super) const ON_ITS_WAY: Duration = Duration::from_millis(250);
 /// How old a settlement may be that a killed server has not written down: any. One nats-server 2.9 in some twenty was seen to know of
 /// none at all when it was started again.
 pub(super) const UNWRITTEN: Duration = Duration::from_secs(3_600);

@@ -67,7 +67,7 @@ pub(super) async fn a_slow_consumer_does_not_grow_with_what_waits(place: Place) 
     const BATCH: usize = 64;
     const BODY: usize = 64 * 1024;
     // A broker that is sent messages unasked may have 64 MiB of them wait in the process, and allocators keep more than is used.
-    const MOST: usize = 128 * MIB;
+    const MOST: usize = 96 * MIB;
     let (url, _server) = place.of_usual_size().await;
     let broker = place.open_at(&url).await;
     let mut slow = Victim::start_at(Role::Slow, &place, &url);

@@ -58,10 +58,10 @@ pub(crate) struct Joined {
 impl Joined {
     /// The place of `registration` in its handler's database; of an instance's own subscription, the instance is part of the name.
     pub(crate) fn of(registration: &Registration, database: Database, outbox: Outbox, instance: &str) -> Self {
-        let Registration { group, pattern, options, .. } = registration;
-        let subscription = match options.members {
-            Some(Members::Each) => format!("{group} {pattern} {instance}"),
-            _ => format!("{group} {pattern}"),
+        let name = name_of(registration);
+        let subscription = match registration.options.members {
+            Some(Members::Each) => format!("{name} {instance}"),
+            _ => name,
         };
         Self { database, outbox, subscription: subscription.into() }
     }
@@ -77,6 +77,11 @@ impl Joined {
         };
         Transactions { outbox: self.outbox, subscription: self.subscription, hold, attempt }
     }
+}
+
+/// What the names of a subscription's rows begin with.
+fn name_of(Registration { group, pattern, .. }: &Registration) -> String {
+    format!("{group} {pattern}")
 }
 
 /// Makes the inbox's table, if it is absent.

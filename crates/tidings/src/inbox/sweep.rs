@@ -29,8 +29,7 @@ pub(crate) struct Inbox {
 impl Inbox {
     /// That of a registration, which is about to subscribe.
     pub(crate) fn of(registration: &Registration, database: Database) -> Self {
-        let Registration { group, pattern, .. } = registration;
-        Self { database, name: format!("{group} {pattern}").into(), backlog: Backlog::since(SystemTime::now()) }
+        Self { database, name: super::name_of(registration).into(), backlog: Backlog::since(SystemTime::now()) }
     }
 
     /// Removes rows older than `keep`, or than the broker keeps messages if that is longer, each hour, for ever.

@@ -1,13 +1,16 @@
 //! `jetstream://` against a real server: publishing, subscribing, settling.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use crate::{
     common::{Reader, bodies, body, chain, each, from, message, numbered, open, retry, to},
     streams::api,
 };
 use serde_json::Value;
-use tidings_core::{Headers, Key, Outcome, PublishError, Start, Topic, TraceContext};
+use tidings_core::{Broker, Headers, Key, Outcome, PublishError, Start, Topic, TraceContext};
 use tidings_testing::servers::Nats;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -275,15 +278,21 @@ async fn no_more_come_than_were_asked_for() {
     assert_eq!(other.handle(9).await.len(), 9);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_an_instance_does_not_look_at_goes_to_others() {
-    let Some(nats) = Nats::with_jetstream().await else { return };
-    let broker = open(&nats.jetstream_url()).await;
-    let mut fast = Reader::new(&broker, to("mail", "a.b")).await;
+/// One that has handled so much that it asks far ahead.
+async fn fast_reader(broker: &Arc<dyn Broker>) -> Reader {
+    let mut fast = Reader::new(broker, to("mail", "a.b")).await;
     for _ in 0..20 {
         broker.publish(&numbered("a.b", 500)).await.unwrap();
         fast.handle(500).await;
     }
+    fast
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_instance_does_not_look_at_goes_to_others() {
+    let Some(nats) = Nats::with_jetstream().await else { return };
+    let broker = open(&nats.jetstream_url()).await;
+    let mut fast = fast_reader(&broker).await;
     // It was fast, and so has asked for more than it takes now: it is stuck, and keeps its membership only.
     broker.publish(&numbered("a.b", 500)).await.unwrap();
     let one = fast.take(1).await;
@@ -301,11 +310,7 @@ async fn large_messages_behind_small_ones_are_not_asked_for_by_their_number_alon
     const LARGE: usize = 900 * 1024;
     let Some(nats) = Nats::with_jetstream().await else { return };
     let broker = open(&nats.jetstream_url()).await;
-    let mut fast = Reader::new(&broker, to("mail", "a.b")).await;
-    for _ in 0..20 {
-        broker.publish(&numbered("a.b", 500)).await.unwrap();
-        fast.handle(500).await;
-    }
+    let mut fast = fast_reader(&broker).await;
     let large: Vec<_> = (0..100).map(|_| message("a.b", vec![7; LARGE])).collect();
     broker.publish(&large).await.unwrap();
     let first = fast.take(1).await;
